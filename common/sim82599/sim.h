@@ -1,0 +1,82 @@
+// sim.h: one 82599 port in software, as its two fronts see it.
+//
+// The device core knows nothing about VFIO, LD_PRELOAD or QEMU. A front gives it register memory, a clock and a way
+// to raise an interrupt vector; it offers register and configuration-space access, a step function that does the
+// DMA work, and reset. Between the port and the rest of the world lie two more parts: the IOMMU (iommu.h), through
+// which every DMA goes, and the wire (wire.h), which is what the port's cable is plugged into.
+//
+// Nothing here locks. A front calls the core from one thread at a time.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SIM_BAR0_SIZE = 0x20000,  // registers
+    SIM_BAR3_SIZE = 0x4000,   // MSI-X table and pending bits
+    SIM_MSIX_VECTORS = 64,
+    SIM_QUEUES = 128,
+    SIM_MAX_FRAME = 15872,    // 8.2.3.22.13: the largest frame that the MAC takes, without its CRC
+};
+
+struct sim_device;
+struct iommu;
+struct wire;
+
+// Which of the three PCI interrupt mechanisms the driver has enabled; vectors mean something only in the last.
+enum sim_interrupt_mode { SIM_IRQ_NONE, SIM_IRQ_INTX, SIM_IRQ_MSI, SIM_IRQ_MSIX };
+
+// What a front provides. All pointers must outlive the device.
+struct sim_front {
+    void *context;
+    uint64_t (*now_ns)(void *context);
+    void (*interrupt)(void *context, unsigned vector);  // MSI-X vector, or 0 for MSI and a rising INTx
+    // Register memory, SIM_BAR0_SIZE bytes. The pages that hold head, tail and control registers of the queues
+    // (0x1000, 0x6000, 0x7000, 0xd000) may be shared with the driver, which then writes them behind the core's back.
+    uint32_t *registers;
+    // True where every register access comes through sim_register_read/write. False where the queue pages are plain
+    // memory: then what the driver does there is seen at the next step, and lint judges only what can still be seen.
+    bool every_access_seen;
+};
+
+struct sim_device *sim_create(unsigned port, const struct sim_front *front);  // NULL: out of memory
+void sim_destroy(struct sim_device *device);
+unsigned sim_port(const struct sim_device *device);
+
+// The address space DMA goes through from now on; NULL: nothing is mapped, every DMA is a fault.
+void sim_set_iommu(struct sim_device *device, struct iommu *iommu);
+void sim_set_wire(struct sim_device *device, struct wire *wire);
+void sim_set_interrupt_mode(struct sim_device *device, enum sim_interrupt_mode mode);
+
+// BAR0. `offset` is 4-byte aligned and inside the BAR; wider or narrower accesses are the front's to split.
+uint32_t sim_register_read(struct sim_device *device, uint32_t offset);
+void sim_register_write(struct sim_device *device, uint32_t offset, uint32_t value);
+
+// Configuration space, 4096 bytes, little-endian; any offset and length inside it. Writes obey the writable bits.
+void sim_config_read(struct sim_device *device, uint32_t offset, void *data, uint32_t length);
+void sim_config_write(struct sim_device *device, uint32_t offset, const void *data, uint32_t length);
+bool sim_bus_mastering(const struct sim_device *device);
+
+// One bounded turn: notice enabled and disabled queues, fetch and send, hand received frames to descriptors, run
+// the timers (link, interrupt throttling). Returns true if anything moved, so "step until false" is quiescence.
+bool sim_step(struct sim_device *device);
+// When must sim_step run again even if nobody touches the device (a timer is pending)? UINT64_MAX: never.
+uint64_t sim_next_timer_ns(const struct sim_device *device);
+
+// A PCI function-level reset, as VFIO_DEVICE_RESET does. All registers and configuration space back to power-on.
+void sim_function_reset(struct sim_device *device);
+
+// From the wire: a frame without CRC has arrived. The port filters it, puts it into its receive FIFO, or counts why
+// not. sim_pause_wanted: the FIFO is above its high-water mark and this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), so a
+// polite link partner holds its next frame back.
+void sim_receive(struct sim_device *device, const void *frame, uint32_t length);
+bool sim_pause_wanted(const struct sim_device *device);
+bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this port obeys a PAUSE
+bool sim_receiver_open(const struct sim_device *device);   // RXCTRL.RXEN and link up: a frame would be looked at
+bool sim_laser_on(const struct sim_device *device);        // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier
+
+// Deliberate failures, a comma-separated list of NAME or NAME@N (from the Nth register access on):
+// reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, link-down, link-flap, lost-interrupts, no-rx-descriptors, unplugged, iommu.
+// Returns 0 or -EINVAL after saying which name it does not know.
+int sim_inject(struct sim_device *device, const char *faults);
