@@ -54,7 +54,8 @@ set_pages() {
     say "2 MiB huge pages: $before before, $now now ($((now * 2)) MiB set aside)"
 
     [ "$now" -ge "$1" ] || refuse "asked for $1 pages, the kernel gave $now: too little memory is free in \
-pieces of 2 MiB. End some programs and try again, or ask at boot (hugepages=$1 on the kernel command line)."
+pieces of 2 MiB. End some programs and try again, or ask at boot (hugepages=$1 on the kernel command line). \
+--restore gives all pages back."
     [ "$now" -le "$1" ] || refuse "asked for $1 pages, $now are left: a running program uses them, and the \
 kernel takes them back when it ends."
 }

@@ -185,7 +185,7 @@ give_to_vfio() {
 give_to_kernel() {
     before=$(driver_of "$1")
     if [ "$before" != vfio-pci ] && [ "$(cat "$pci/devices/$1/driver_override")" != vfio-pci ]; then
-        say "$1: vfio-pci does not have it (driver ${before:-none}), nothing to do"
+        ! is_named "$1" || say "$1: vfio-pci does not have it (driver ${before:-none}), nothing to do"
         return
     fi
     tell_kernel '' "$pci/devices/$1/driver_override" || failed "$1: driver_override cannot be cleared"
