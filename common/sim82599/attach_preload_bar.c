@@ -1,0 +1,247 @@
+// attach_preload_bar.c: windows in the program's memory behind which lie registers.
+//
+// A driver maps a BAR and gets an address range, a window. Nothing may be touched there, so every access faults and
+// ends in bar_read or bar_write; except, where the device watches them itself, the pages with the queues' head and
+// tail registers: those are the register memory itself, and cost the driver what memory costs.
+
+#include "attach_preload.h"
+#include "attach_preload_real.h"
+#include "observe.h"
+
+#include <errno.h>
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const uint64_t plain_pages[] = {0x1000, 0x6000, 0x7000, 0xd000};
+
+static struct window *windows;
+static size_t window_count, window_space;
+
+static bool pages_are_plain(const struct port *port) {
+    return host_mode() != MODE_STEPPED && !port->copy;
+}
+
+bool bar_any(void) { return window_count != 0; }
+
+const struct window *bar_find(uintptr_t address) {
+    for (size_t i = 0; i < window_count; i++)
+        if (address - windows[i].start < windows[i].size) return &windows[i];
+    return NULL;
+}
+
+bool bar_overlaps(uintptr_t start, size_t size) {
+    for (size_t i = 0; i < window_count; i++)
+        if (start < windows[i].start + windows[i].size && windows[i].start < start + size) return true;
+    return false;
+}
+
+static int add_window(const struct window *window) {
+    if (window_count == window_space) {
+        size_t space = window_space ? 2 * window_space : 16;
+        struct window *bigger = realloc(windows, space * sizeof *windows);
+        if (!bigger) return -ENOMEM;
+        windows = bigger;
+        window_space = space;
+    }
+    windows[window_count++] = *window;
+    return 0;
+}
+
+static struct window part_of(const struct window *window, uintptr_t start, uintptr_t end) {
+    struct window part = *window;
+    part.start = start;
+    part.size = end - start;
+    part.offset += start - window->start;
+    return part;
+}
+
+// Cutting a hole into a window leaves up to two pieces of it.
+void bar_forget(uintptr_t start, size_t size) {
+    uintptr_t end = start + size;
+    for (size_t i = 0; i < window_count;) {
+        struct window window = windows[i];
+        uintptr_t window_end = window.start + window.size;
+        if (start >= window_end || end <= window.start) {
+            i++;
+            continue;
+        }
+        windows[i] = windows[--window_count];
+        struct window below = part_of(&window, window.start, start), above = part_of(&window, end, window_end);
+        if (window.start < start) add_window(&below);
+        if (end < window_end) add_window(&above);
+        i = 0;
+    }
+}
+
+// What lies in a window: nothing at all, the MSI-X memory, and the plain pages.
+static int fill_window(const struct window *window) {
+    const struct port *port = host_port(window->port);
+    if (window->region == port->msix_bar && !port->copy)
+        return real.mmap((void *)window->start, window->size, window->protection, MAP_SHARED | MAP_FIXED,
+                         port->msix_file, (off_t)window->offset) == MAP_FAILED
+                   ? -errno
+                   : 0;
+    if (window->region != VFIO_PCI_BAR0_REGION_INDEX || !pages_are_plain(port)) return 0;
+    for (size_t i = 0; i < sizeof plain_pages / sizeof *plain_pages; i++) {
+        uint64_t page = plain_pages[i];
+        if (page < window->offset || page - window->offset >= window->size) continue;
+        if (real.mmap((void *)(window->start + (page - window->offset)), PAGE, window->protection,
+                      MAP_SHARED | MAP_FIXED, port->register_file, (off_t)page) == MAP_FAILED)
+            return -errno;
+    }
+    return 0;
+}
+
+void *bar_map(unsigned port, unsigned region, uint64_t offset, void *address, size_t size, int protection, int flags) {
+    flags &= ~(MAP_SHARED | MAP_SHARED_VALIDATE | MAP_LOCKED | MAP_POPULATE);
+    void *memory = real.mmap(address, size, PROT_NONE, flags | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return memory;
+    struct window window = {.start = (uintptr_t)memory, .size = size, .port = port, .region = region,
+                            .offset = offset, .protection = protection};
+    bar_forget(window.start, size);
+    int error = trap_install();
+    if (!error) error = fill_window(&window);
+    if (!error) error = add_window(&window);
+    if (error) {
+        real.munmap(memory, size);
+        errno = -error;
+        return MAP_FAILED;
+    }
+    return memory;
+}
+
+// A program may take rights away from a window or give them back; what must fault goes on faulting.
+int bar_protect(uintptr_t start, size_t size, int protection) {
+    for (size_t i = 0; i < window_count; i++) {
+        struct window *window = &windows[i];
+        uintptr_t end = window->start + window->size;
+        if (start >= end || start + size <= window->start) continue;
+        uintptr_t from = start > window->start ? start : window->start;
+        struct window part = part_of(window, from, start + size < end ? start + size : end);
+        part.protection = protection;
+        if (part.size == window->size) {
+            *window = part;
+            return fill_window(&part);
+        }
+        bar_forget(part.start, part.size);
+        int error = add_window(&part);
+        return error ? error : fill_window(&part);
+    }
+    return 0;
+}
+
+void bar_make_copies(unsigned port) {
+    for (size_t i = 0; i < window_count; i++)
+        if (windows[i].port == port)
+            real.mmap((void *)windows[i].start, windows[i].size, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+// ---- Accesses ----
+//
+// PCI Express moves double words with a bit per byte that says whether it counts. So a wide access is several double
+// words in ascending order, and a narrow or crooked read is one of which only some bytes reach the program: the
+// register's side effects happen all the same. A narrow write changes its bytes only, where a register keeps what is
+// written; where bits mean deeds (interrupt masks and causes, reset), the other bytes do nothing.
+
+enum register_access { RW, RO, WO, RC, W1C, W1S, SC, SEM };
+
+struct register_row {
+    uint32_t offset, count, stride;
+    enum register_access access;
+};
+
+static const struct register_row rows[] = {
+#define REG(name, offset, count, stride, access, reset, section, description) {offset, count, stride, access},
+#include "registers.def"
+};
+
+static bool keeps_what_is_written(uint32_t offset) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct register_row *row = &rows[i];
+        uint32_t stride = row->stride ? row->stride : 4;
+        if (offset >= row->offset && (offset - row->offset) % stride == 0 &&
+            (offset - row->offset) / stride < row->count)
+            return row->access == RW || row->access == SC;
+    }
+    return false;
+}
+
+static uint32_t read_register(unsigned port, uint32_t offset) {
+    return offset < SIM_BAR0_SIZE ? sim_register_read(host_port(port)->device, offset) : UINT32_MAX;
+}
+
+static void write_register(unsigned port, uint32_t offset, uint32_t mask, uint32_t value) {
+    struct sim_device *device = host_port(port)->device;
+    if (offset >= SIM_BAR0_SIZE) return;
+    if (mask != UINT32_MAX) {
+        uint32_t others = keeps_what_is_written(offset) ? sim_peek(device, offset) : 0;
+        value = (value & mask) | (others & ~mask);
+    }
+    sim_register_write(device, offset, value);
+}
+
+// 3.6.1 (I/O space): the first of two double words takes a register's address, the second is that register.
+static uint32_t io_address[PORTS];
+
+static uint32_t read_double_word(unsigned port, unsigned region, uint32_t offset) {
+    const struct port *p = host_port(port);
+    uint32_t value = 0;
+    if (region == VFIO_PCI_BAR0_REGION_INDEX) return read_register(port, offset);
+    if (region == p->msix_bar) {
+        memcpy(&value, p->msix + offset, 4);
+        return value;
+    }
+    return offset == 0 ? io_address[port] : offset == 4 ? read_register(port, io_address[port]) : 0;
+}
+
+static void write_double_word(unsigned port, unsigned region, uint32_t offset, uint32_t mask, uint32_t value) {
+    const struct port *p = host_port(port);
+    if (region == VFIO_PCI_BAR0_REGION_INDEX) {
+        write_register(port, offset, mask, value);
+    } else if (region == p->msix_bar) {
+        uint32_t merged = (value & mask) | (read_double_word(port, region, offset) & ~mask);
+        memcpy(p->msix + offset, &merged, 4);
+    } else if (offset == 0) {
+        io_address[port] = (value & mask) | (io_address[port] & ~mask & ~UINT32_C(3));
+    } else if (offset == 4) {
+        write_register(port, io_address[port], mask, value);
+    }
+}
+
+static void say_if_copy(const struct port *port) {
+    static bool said;
+    if (!port->copy || said) return;
+    said = true;
+    fprintf(stderr, "sim82599: process %d is a fork; the NIC stayed with its parent, this is a copy that is "
+                    "connected to nothing\n", (int)getpid());
+}
+
+uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned width) {
+    say_if_copy(host_port(port));
+    uint64_t result = 0;
+    for (unsigned done = 0; done < width;) {
+        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
+        uint64_t value = read_double_word(port, region, (uint32_t)(offset + done - skip)) >> 8 * skip;
+        if (take < 4) value &= (UINT64_C(1) << 8 * take) - 1;
+        result |= value << 8 * done;
+        done += take;
+    }
+    host_accessed(port);
+    return result;
+}
+
+void bar_write(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
+    say_if_copy(host_port(port));
+    for (unsigned done = 0; done < width;) {
+        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
+        uint64_t mask = ((UINT64_C(1) << 8 * take) - 1) << 8 * skip;
+        write_double_word(port, region, (uint32_t)(offset + done - skip), (uint32_t)mask,
+                          (uint32_t)(value >> 8 * done << 8 * skip));
+        done += take;
+    }
+    host_accessed(port);
+}
