@@ -1,0 +1,82 @@
+// software_nic.c: the only place that knows that there may be no hardware.
+
+#include "software_nic.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char address[] = "0000:04:00.0";
+
+static unsigned long read_id(const char *name) {
+    char path[128], text[16] = "";
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/%s", address, name);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    if (!fgets(text, sizeof text, file)) text[0] = '\0';
+    fclose(file);
+    return strtoul(text, NULL, 16);
+}
+
+static bool is_82599(void) {
+    // The PCI device IDs of adapters with this controller: backplane, CX4, SFP+, QSFP, XAUI.
+    static const unsigned long devices[] = {0x10f7, 0x10f8, 0x10f9, 0x10fb, 0x10fc, 0x1507, 0x1514,
+                                            0x1517, 0x151c, 0x154a, 0x154d, 0x1557, 0x1558};
+    if (read_id("vendor") != 0x8086) return false;
+    unsigned long device = read_id("device");
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+        if (device == devices[i]) return true;
+    return false;
+}
+
+static bool is_bound_to_vfio(void) {
+    char path[128], target[PATH_MAX];
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver", address);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) return false;
+    target[length] = '\0';
+    const char *name = strrchr(target, '/');
+    return strcmp(name ? name + 1 : target, "vfio-pci") == 0;
+}
+
+static bool is_simulated(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded && strstr(preloaded, "libsim82599");
+}
+
+// Programs lie in a chapter's directory, and scripts/ beside the chapters.
+static bool find_simulator(char path[PATH_MAX]) {
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - sizeof "scripts/sim");
+    if (length < 0) return false;
+    path[length] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(path, '/');
+        if (!slash) return false;
+        *slash = '\0';
+    }
+    strcat(path, "/scripts/sim");
+    return access(path, X_OK) == 0;
+}
+
+void use_software_nic_if_no_hardware(char *const argv[]) {
+    char simulator[PATH_MAX], program[PATH_MAX];
+    if (is_simulated() || (is_82599() && is_bound_to_vfio()) || !find_simulator(simulator)) return;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length < 0) return;
+    program[length] = '\0';
+
+    size_t count = 0;
+    while (argv[count]) count++;
+    char **command = calloc(count + 3, sizeof *command);
+    if (!command) return;
+    command[0] = simulator;
+    command[1] = program;
+    for (size_t i = 1; i < count; i++) command[i + 1] = argv[i];
+    fprintf(stderr, "no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)\n", address);
+    execv(simulator, command);
+    perror(simulator);
+    free(command);
+}
