@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../ixgbe_regs.h"
+#include "ixgbe_regs.h"
 #include "sim.h"
 #include "trace.h"
 
@@ -325,8 +325,8 @@ static void judge_enable(struct place at) {
         say(port, RULE_BUS_MASTERING_OFF, 0, "enabled %s queue %u with bus mastering off", ring, at.number);
     if (!(sim_peek(device, IXGBE_EEC) & IXGBE_EEC_AUTO_RD))
         say(port, RULE_DEVICE_NOT_READY, 0, "enabled %s queue %u while EEC.AUTO_RD reads 0", ring, at.number);
-    if (!(sim_peek(device, IXGBE_RDRXCTL) & IXGBE_RDRXCTL_DMAIDONE))
-        say(port, RULE_DEVICE_NOT_READY, 1, "enabled %s queue %u while RDRXCTL.DMAIDONE reads 0", ring, at.number);
+    else if (!(sim_peek(device, IXGBE_RDRXCTL) & IXGBE_RDRXCTL_DMAIDONE))
+        say(port, RULE_DEVICE_NOT_READY, 0, "enabled %s queue %u while RDRXCTL.DMAIDONE reads 0", ring, at.number);
     if (at.ring == SIM_RING_TX) {
         if (!(sim_peek(device, IXGBE_DMATXCTL) & IXGBE_DMATXCTL_TE))
             say(port, RULE_TX_ENGINE_OFF, key(at), "enabled TX queue %u while DMATXCTL.TE is 0", at.number);
@@ -398,20 +398,19 @@ static void judge_unmask(struct port *port, uint32_t offset, uint32_t value) {
     struct sim_device *device = port->device;
     bool several = sim_peek(device, IXGBE_GPIE) & IXGBE_GPIE_MULTIPLE_MSIX;
     uint32_t other = sim_peek(device, IXGBE_IVAR_MISC);
-    uint64_t vectors = sim_peek(device, IXGBE_REG(EIMS_EX, 0)) | (uint64_t)sim_peek(device, IXGBE_REG(EIMS_EX, 1)) << 32;
-    uint64_t asked = 0;
-    if (offset == IXGBE_EIMS)
-        asked = value & IXGBE_EICR_RTXQ;
-    else
-        asked = (uint64_t)value << (offset == IXGBE_REG(EIMS_EX, 1) ? 32 : 0);
-    bool found = asked == 0 || reaches(other, vectors | asked) || reaches(other >> 8, vectors | asked);
+    uint64_t asked = offset == IXGBE_EIMS ? value & IXGBE_EICR_RTXQ
+                                          : (uint64_t)value << (offset == IXGBE_REG(EIMS_EX, 1) ? 32 : 0);
+    uint64_t vectors = asked | sim_peek(device, IXGBE_REG(EIMS_EX, 0)) |
+                       (uint64_t)sim_peek(device, IXGBE_REG(EIMS_EX, 1)) << 32 |
+                       (sim_peek(device, IXGBE_EIMS) & IXGBE_EICR_RTXQ);
+    bool found = asked == 0 || reaches(other, vectors) || reaches(other >> 8, vectors);
     for (unsigned i = 0; i < IXGBE_IVAR_COUNT && !found; i++) {
         uint32_t entries = sim_peek(device, IXGBE_REG(IVAR, i));
-        for (unsigned byte = 0; byte < 4; byte++) found = found || reaches(entries >> 8 * byte, vectors | asked);
+        for (unsigned byte = 0; byte < 4; byte++) found = found || reaches(entries >> 8 * byte, vectors);
     }
     if (!found)
         say(port, RULE_INTERRUPT_WITHOUT_VECTOR, 0, "wrote %r=%x, but no valid entry of IVAR leads there", offset, value);
-    if (offset == IXGBE_EIMS && several && value & ~IXGBE_EICR_RTXQ && !(other & IXGBE_IVAR_MISC_INT_ALLOC_VAL1))
+    if (offset == IXGBE_EIMS && several && value & ~(uint32_t)IXGBE_EICR_RTXQ && !(other & IXGBE_IVAR_MISC_INT_ALLOC_VAL1))
         say(port, RULE_INTERRUPT_WITHOUT_VECTOR, 1, "wrote EIMS=%x, but IVAR_MISC.INT_ALLOC_VAL1 is 0", value);
 }
 

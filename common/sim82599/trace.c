@@ -1,9 +1,9 @@
 // trace.c: writes down what the device does, one line an event.
 //
-//       123.0us p0 W RXDCTL[0]       0x02000000 ENABLE
-//       125.5us p0 R RXDCTL[0]       0x00000000
-//       144.0us p0 R ...             9 times more
-//       146.0us p0 DMA RX ring 0 [17] fetch: buffer iova 0x100022000
+//          123.0us p0 W RXDCTL[0]       0x02000000 ENABLE
+//          125.5us p0 R RXDCTL[0]       0x00000000
+//          144.0us p0 R ...             9 times more
+//          146.0us p0 DMA RX ring 0 [17] fetch: buffer iova 0x100022000
 //
 // Time is the device's own, from the first event on. Then the port, and what happened: a register access with the
 // fields that are not zero, a descriptor decoded, a frame, an interrupt, a mapping.
@@ -23,10 +23,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../ixgbe_regs.h"
+#include "ixgbe_regs.h"
 #include "sim.h"
 
-enum { COLUMN_WHAT = 17, COLUMN_VALUE = 35 };
+enum { TIME_DIGITS = 11, COLUMN_VALUE = 36 };
 
 static struct {
     bool on;
@@ -52,14 +52,14 @@ static struct {
 
 enum {
 #define REG(name, offset, count, stride, access, reset, section, description) ROW_##name,
-#include "../registers.def"
+#include "registers.def"
     ROWS
 };
 
 static const struct register_row rows[ROWS] = {
 #define REG(name, offset, count, stride, access, reset, section, description)                                          \
     {#name, (offset), (count), (stride), REGISTER_##access},
-#include "../registers.def"
+#include "registers.def"
 };
 
 static const struct field {
@@ -68,14 +68,14 @@ static const struct field {
     const char *name;
 } fields[] = {
 #define FIELD(register, name, shift, width) {ROW_##register, (shift), (width), #name},
-#include "../registers.def"
+#include "registers.def"
 };
 
 // Whose fields a row has, if they are not its own; a row number plus one.
 static const uint16_t fields_like[ROWS] = {
 #define ALIAS(register, original) [ROW_##register] = ROW_##original + 1,
 #define CONTINUES(register, original, first) [ROW_##register] = ROW_##original + 1,
-#include "../registers.def"
+#include "registers.def"
 };
 
 static unsigned row_with_fields(unsigned row) {
@@ -133,6 +133,8 @@ static void complain(const char *what, int error) {
 static void trace_stop(void) {
     if (trace.fd > STDERR_FILENO) close(trace.fd);
     trace.on = false;
+    repeated.device = NULL;
+    repeated.times = 0;
     sim_observed = trace.was_observed;
 }
 
@@ -160,7 +162,7 @@ static struct line *start_at(const struct sim_device *device, uint64_t now) {
         digits[n++] = (char)('0' + tenths % 10);
     while ((tenths /= 10) > 0 || n < 2);
     line->length = 0;
-    line_pad(line, n < 9 ? 9 - n : 0);
+    line_pad(line, n < TIME_DIGITS ? TIME_DIGITS - n : 0);
     while (n > 1) line->text[line->length++] = digits[--n];
     line_format(line, ".");
     line->text[line->length++] = digits[0];
