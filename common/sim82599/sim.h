@@ -14,7 +14,8 @@
 
 enum {
     SIM_BAR0_SIZE = 0x20000,  // registers
-    SIM_BAR3_SIZE = 0x4000,   // MSI-X table and pending bits
+    SIM_BAR2_SIZE = 0x20,     // I/O ports: a second way to the registers, which nobody needs
+    SIM_BAR4_SIZE = 0x4000,   // MSI-X table, and from half of it on the pending bits
     SIM_MSIX_VECTORS = 64,
     SIM_QUEUES = 128,
     SIM_MAX_FRAME = 15872,    // 8.2.3.22.13: the largest frame that the MAC takes, without its CRC

@@ -1,0 +1,181 @@
+// classify.c: what a received frame is.
+//
+// The device looks into a frame's headers as far as it understands them and tells the driver three things in the
+// write-back: which headers there are, whether their checksums are right, and a hash over addresses and ports. The hash
+// also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
+#include "core.h"
+
+#include <string.h>
+
+enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TCP = 6, UDP = 17, SCTP = 132 };
+enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, OPTIONS = 60 };  // IPv6 extension headers
+
+// The headers of one frame, as they are found.
+struct headers {
+    const uint8_t *addresses;  // source, then destination
+    uint32_t address_bytes;    // of both
+    const uint8_t *l4;
+    uint32_t l4_length;
+    uint8_t protocol;
+    bool fragment;
+    uint16_t ip_id;
+};
+
+static uint32_t be16(const uint8_t *bytes) { return (uint32_t)(bytes[0] << 8 | bytes[1]); }
+
+static bool parse_ipv4(const uint8_t *bytes, uint32_t length, struct headers *headers, struct frame *frame) {
+    if (length < 20 || bytes[0] >> 4 != 4) return false;
+    uint32_t header = (bytes[0] & 15) * 4u, total = be16(bytes + 2);
+    if (header < 20 || header > total || total > length) return false;
+    frame->info |= header > 20 ? IXGBE_RXD_INFO_IPV4_OPTIONS | IXGBE_RXD_INFO_IPV4 : IXGBE_RXD_INFO_IPV4;
+    frame->status |= IXGBE_RXD_STATUS_IPCS;
+    if (checksum_fold(checksum_add(bytes, header, 0)) != 0xffff) frame->status |= IXGBE_RXD_ERROR_IPE;
+    *headers = (struct headers){
+        .addresses = bytes + 12,
+        .address_bytes = 8,
+        .l4 = bytes + header,
+        .l4_length = total - header,
+        .protocol = bytes[9],
+        .fragment = be16(bytes + 6) & 0x3fff,
+        .ip_id = (uint16_t)be16(bytes + 4),
+    };
+    return true;
+}
+
+static bool parse_ipv6(const uint8_t *bytes, uint32_t length, struct headers *headers, struct frame *frame) {
+    if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return false;
+    frame->info |= IXGBE_RXD_INFO_IPV6;
+    *headers = (struct headers){
+        .addresses = bytes + 8,
+        .address_bytes = 32,
+        .l4 = bytes + 40,
+        .l4_length = be16(bytes + 4),
+        .protocol = bytes[6],
+    };
+    uint8_t *next = &headers->protocol;
+    while (*next == HOP_BY_HOP || *next == ROUTING || *next == OPTIONS || *next == FRAGMENT) {
+        uint32_t size = *next == FRAGMENT ? 8 : headers->l4_length < 2 ? 8 : (headers->l4[1] + 1u) * 8;
+        if (size > headers->l4_length) return false;
+        if (*next == FRAGMENT) headers->fragment = true;
+        frame->info |= IXGBE_RXD_INFO_IPV6_EXTENSION;
+        *next = headers->l4[0];
+        headers->l4 += size;
+        headers->l4_length -= size;
+    }
+    return true;
+}
+
+static bool internet_checksum_right(const struct headers *headers, uint32_t length) {
+    const uint8_t rest[4] = {0, headers->protocol, (uint8_t)(length >> 8), (uint8_t)length};
+    uint64_t sum = checksum_add(headers->addresses, headers->address_bytes, 0);
+    sum = checksum_add(rest, sizeof rest, sum);
+    return checksum_fold(checksum_add(headers->l4, length, sum)) == 0xffff;
+}
+
+static bool sctp_checksum_right(const struct headers *headers) {
+    uint32_t stored;
+    memcpy(&stored, headers->l4 + 8, 4);
+    return stored == crc32c_sctp(headers->l4, headers->l4_length);
+}
+
+// A UDP checksum of zero means that there is none; a fragment's cannot be checked.
+static void check_l4(const struct headers *headers, struct frame *frame) {
+    bool right = true;
+    if (headers->protocol == TCP && headers->l4_length >= 20) {
+        frame->info |= IXGBE_RXD_INFO_TCP;
+        right = internet_checksum_right(headers, headers->l4_length);
+    } else if (headers->protocol == UDP && headers->l4_length >= 8) {
+        frame->info |= IXGBE_RXD_INFO_UDP;
+        uint32_t length = be16(headers->l4 + 4);
+        if (be16(headers->l4 + 6) == 0) return;
+        frame->status |= IXGBE_RXD_STATUS_UDPCS;
+        right = length >= 8 && length <= headers->l4_length && internet_checksum_right(headers, length);
+    } else if (headers->protocol == SCTP && headers->l4_length >= 12) {
+        frame->info |= IXGBE_RXD_INFO_SCTP;
+        right = sctp_checksum_right(headers);
+    } else {
+        return;
+    }
+    frame->status |= IXGBE_RXD_STATUS_L4I;
+    if (!right) frame->status |= IXGBE_RXD_ERROR_L4E;
+}
+
+// 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by byte.
+static void tabulate_key(struct sim_device *device) {
+    uint8_t key[40];
+    for (uint32_t i = 0; i < 10; i++) memcpy(&key[4 * i], reg_at(device, IXGBE_REG(RSSRK, i)), 4);
+    for (unsigned position = 0; position < 36; position++) {
+        uint64_t window = 0;
+        for (unsigned i = 0; i < 5; i++) window = window << 8 | key[position + i];
+        for (unsigned byte = 0; byte < 256; byte++) {
+            uint32_t hash = 0;
+            for (unsigned bit = 0; bit < 8; bit++) {
+                if (byte >> (7 - bit) & 1) hash ^= (uint32_t)(window >> (8 - bit));
+            }
+            device->rss[position][byte] = hash;
+        }
+    }
+    device->rss_stale = false;
+}
+
+static uint32_t rss_hash(struct sim_device *device, const struct headers *headers, bool ports) {
+    if (device->rss_stale) tabulate_key(device);
+    uint32_t hash = 0, position = 0;
+    for (uint32_t i = 0; i < headers->address_bytes; i++) hash ^= device->rss[position++][headers->addresses[i]];
+    for (uint32_t i = 0; ports && i < 4; i++) hash ^= device->rss[position++][headers->l4[i]];
+    return hash;
+}
+
+// The most specific hash that MRQC enables and the frame has the headers for; with and without ports, per version.
+static uint32_t rss_type(uint32_t control, const struct frame *frame, const struct headers *headers, bool *ports) {
+    bool v6 = headers->address_bytes == 32;
+    uint32_t whole = headers->fragment ? 0 : frame->info;
+    *ports = true;
+    if (whole & IXGBE_RXD_INFO_TCP && control & (v6 ? IXGBE_MRQC_RSS_TCPIPV6 : IXGBE_MRQC_RSS_TCPIPV4)) {
+        return v6 ? IXGBE_RSS_TYPE_IPV6_TCP : IXGBE_RSS_TYPE_IPV4_TCP;
+    }
+    if (whole & IXGBE_RXD_INFO_UDP && control & (v6 ? IXGBE_MRQC_RSS_UDPIPV6 : IXGBE_MRQC_RSS_UDPIPV4)) {
+        return v6 ? IXGBE_RSS_TYPE_IPV6_UDP : IXGBE_RSS_TYPE_IPV4_UDP;
+    }
+    *ports = false;
+    if (!(control & (v6 ? IXGBE_MRQC_RSS_IPV6 : IXGBE_MRQC_RSS_IPV4))) return IXGBE_RSS_TYPE_NONE;
+    return v6 ? IXGBE_RSS_TYPE_IPV6 : IXGBE_RSS_TYPE_IPV4;
+}
+
+// RSS alone, or within the first of four or eight traffic classes, which is where all frames are while DCB is not used.
+static bool rss_enabled(uint32_t control) {
+    uint32_t mode = control & IXGBE_MRQC_MRQE;
+    return mode == IXGBE_MRQE_RSS || mode == 4 || mode == 5;
+}
+
+static void choose_queue(struct sim_device *device, const struct headers *headers, struct frame *frame) {
+    uint32_t control = reg(device, IXGBE_MRQC);
+    bool ports, hash_wanted = reg(device, IXGBE_RXCSUM) & IXGBE_RXCSUM_PCSD;
+    if (!hash_wanted) frame->hash = headers->ip_id;
+    if (!rss_enabled(control)) return;
+    uint32_t type = rss_type(control, frame, headers, &ports);
+    if (type == IXGBE_RSS_TYPE_NONE) return;
+    uint32_t hash = rss_hash(device, headers, ports);
+    frame->queue = reg(device, IXGBE_REG(RETA, (hash & 127) / 4)) >> (hash % 4 * 8) & 15;
+    if (!hash_wanted) return;
+    frame->info |= type;
+    frame->hash = hash;
+}
+
+void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame) {
+    uint32_t offset = 14, type = be16(bytes + 12);
+    if (type == (reg(device, IXGBE_VLNCTRL) & IXGBE_VLNCTRL_VET)) {
+        frame->status |= IXGBE_RXD_STATUS_VP;
+        frame->vlan = (uint16_t)be16(bytes + 14);
+        type = be16(bytes + 16);
+        offset = 18;
+    }
+    struct headers headers;
+    if (type == TYPE_IPV4) {
+        if (!parse_ipv4(bytes + offset, length - offset, &headers, frame)) return;
+    } else if (type != TYPE_IPV6 || !parse_ipv6(bytes + offset, length - offset, &headers, frame)) {
+        return;
+    }
+    if (!headers.fragment) check_l4(&headers, frame);
+    choose_queue(device, &headers, frame);
+}

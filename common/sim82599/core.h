@@ -1,0 +1,313 @@
+// core.h: the device from the inside, shared by the files of the core and by nobody else.
+//
+// Almost all of the 82599's state is its register file, and here too: `registers` is the memory that the front gave
+// us, and what a register holds is what a driver reads. The struct below adds only what the hardware keeps where
+// software cannot look: how far a queue has come, what waits in the packet buffer, which timers run.
+//
+//   registers.c  the register map, from registers.def
+//   device.c     what single registers do; reset; the step
+//   eeprom.c     the EEPROM's contents and the three ways to read them; semaphores
+//   sfp.c        the SFP+ module behind the two-wire bus
+//   link.c       is there a link, and since when
+//   config.c     PCI configuration space
+//   queue.c      a queue's life: off, starting, on, stopping
+//   dma.c        from an IOVA to bytes
+//   rx.c, tx.c   the two DMA engines
+//   filter.c     which frames the MAC takes
+//   classify.c   what a received frame is: headers, checksums, RSS hash, queue
+//   checksum.c   Internet checksum and the CRCs
+//   interrupt.c  causes, masks, vectors, throttling
+//   stats.c      the counters
+//   faults.c     deliberate failures
+#pragma once
+
+#include "ixgbe_regs.h"
+#include "observe.h"
+#include "sim.h"
+#include "wire.h"
+
+enum {  // until registers.def has them
+    IXGBE_RUC = 0x40a4, IXGBE_ROC = 0x40ac, IXGBE_RXMPC = 0x3fa0, IXGBE_LXOFFTXC = 0x3f68, IXGBE_LXONTXC = 0x3f60,
+    IXGBE_TPR = 0x40d0, IXGBE_TORL = 0x40c0, IXGBE_TORH = 0x40c4, IXGBE_PRC64 = 0x405c, IXGBE_BPRC = 0x4078,
+    IXGBE_MPRC = 0x407c, IXGBE_PTC64 = 0x40d8, IXGBE_BPTC = 0x40f4, IXGBE_MPTC = 0x40f0, IXGBE_TPT = 0x40d4,
+    IXGBE_RQSMR = 0x2300, IXGBE_TQSM = 0x8600, IXGBE_QPRC = 0x1030, IXGBE_QPRC_STRIDE = 0x40,
+    IXGBE_QBRC_L = 0x1034, IXGBE_QBRC_L_STRIDE = 0x40, IXGBE_QBRC_H = 0x1038, IXGBE_QBRC_H_STRIDE = 0x40,
+    IXGBE_RXDGPC = 0x2f50, IXGBE_RXDGBCL = 0x2f54, IXGBE_RXDGBCH = 0x2f58, IXGBE_QPRDC = 0x1430,
+    IXGBE_QPRDC_STRIDE = 0x40, IXGBE_QPTC = 0x8680, IXGBE_QPTC_STRIDE = 4, IXGBE_QBTC_L = 0x8700,
+    IXGBE_QBTC_L_STRIDE = 8, IXGBE_QBTC_H = 0x8704, IXGBE_QBTC_H_STRIDE = 8, IXGBE_TXDGPC = 0x87a0,
+    IXGBE_FDIRCTRL = 0xee00, IXGBE_FDIRCTRL_COUNT = 1, IXGBE_FDIRCTRL_STRIDE = 0, IXGBE_FDIRCTRL_INIT_DONE = 8,
+    IXGBE_FDIRCMD = 0xee2c, IXGBE_FDIRCMD_COUNT = 1, IXGBE_FDIRCMD_STRIDE = 0, IXGBE_FDIRCMD_CMD = 3,
+};
+
+enum { SIM_BATCH = 64 };  // descriptors and frames that one step moves per queue
+#define SIM_NEVER UINT64_MAX
+
+// Some registers of a queue: their place in the queue's 64 bytes, which is the same in both directions.
+enum queue_register {
+    Q_BASE_LOW = 0,
+    Q_BASE_HIGH = 1,
+    Q_LENGTH = 2,
+    Q_HEAD = 4,
+    Q_SRRCTL = 5,  // receive only
+    Q_TAIL = 6,
+    Q_CONTROL = 10,
+    Q_HEAD_WRITE_BACK_LOW = 14,  // transmit only
+    Q_HEAD_WRITE_BACK_HIGH = 15,
+};
+
+enum queue_state { QUEUE_OFF, QUEUE_STARTING, QUEUE_ON, QUEUE_STOPPING };
+
+struct queue {
+    uint32_t *registers;  // its block of the register file
+    uint8_t number;
+    uint8_t state;
+    bool observed;     // the driver has read the control register since this state began
+    bool halted;       // a DMA fault; like hardware, it waits for the driver to turn it off
+    bool retrying;     // the wire would not take the packet at the head
+    uint16_t head;     // next descriptor; published in the head register after each batch
+    uint64_t deadline_ns;  // when STARTING or STOPPING ends, even if nobody looks
+};
+
+// A ring as it is right now. Nothing of it is kept: in threaded mode its registers are memory of the driver's.
+struct ring {
+    uint64_t base;
+    uint32_t size;  // in descriptors; 0: there is none
+    uint32_t head, tail;
+};
+
+// The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
+struct dma_window {
+    uint64_t iova, size;
+    char *memory;
+};
+enum dma_kind { DMA_TX_RING, DMA_TX_DATA, DMA_RX_RING, DMA_RX_DATA, DMA_KINDS };
+
+// A frame in the receive packet buffer, and what is known about it; its bytes follow.
+struct frame {
+    uint32_t room;    // bytes to the next one
+    uint16_t length;  // as the host will see it
+    uint16_t vlan;
+    uint32_t info;    // as in the write-back (7.1.6.2)
+    uint32_t hash;
+    uint32_t status;
+    uint8_t queue;
+    uint8_t unused[11];
+    uint8_t bytes[];
+};
+
+enum { FIFO_BYTES = 512 * 1024, FRAME_ROOM = SIM_MAX_FRAME + 64 + (int)sizeof(struct frame) };
+
+struct fifo {
+    uint32_t read, write, used;
+    uint8_t *memory;  // FIFO_BYTES, and room for a frame that starts just below the end
+};
+
+// What happens to a packet on its way out (7.2.3.2.4, 7.2.4, 7.2.5).
+struct offload {
+    bool segment, ip, l4, vlan;  // what is to be done
+    bool legacy_sum;             // one sum from sum_start to the end, put at sum_at
+    bool crc_in_memory;          // the driver brings the CRC itself
+    bool ipv4;
+    uint16_t tag;
+    uint32_t mac_length, ip_length, l4_length, l4_type, mss;
+    uint32_t sum_start, sum_at;
+};
+
+// A packet that is more than one plain buffer, put together before it is sent.
+struct gathered {
+    struct offload offload;
+    struct queue *queue;    // whose it is; NULL: none
+    uint32_t descriptors;   // to be done with when it has gone
+    uint32_t length;        // bytes gathered
+    uint32_t sent;          // payload bytes that have gone
+    uint32_t segments;
+    uint8_t *bytes;
+};
+
+enum { GATHERED_BYTES = 256 * 1024 + 1024, SEGMENT_BYTES = 64 * 1024 + 1024 };
+
+enum timer { TIMER_RESET, TIMER_EEPROM, TIMER_DMA_READY, TIMER_LINK, TIMER_QUEUE, TIMER_INTERRUPT, TIMERS };
+enum link_state { LINK_DOWN, LINK_TRAINING, LINK_UP };
+
+enum fault {
+    FAULT_RESET_STUCK, FAULT_EEPROM_STUCK, FAULT_DMA_STUCK, FAULT_QUEUE_STUCK, FAULT_LINK_DOWN, FAULT_LINK_FLAP,
+    FAULT_LOST_INTERRUPTS, FAULT_NO_RX_DESCRIPTORS, FAULT_UNPLUGGED, FAULT_IOMMU, FAULTS,
+};
+
+struct sim_device {
+    struct sim_front front;
+    uint32_t *registers;
+    unsigned port;
+    struct iommu *iommu;
+    struct wire *wire;
+    uint64_t now_ns;    // as of the current step or access
+    uint64_t deadline_ns[TIMERS];
+    unsigned turn;      // steps so far
+    bool idle;          // nothing moved in the last one
+    bool scan;          // look at all queues' control registers in the next step
+
+    struct queue queues[2][SIM_QUEUES];  // by enum sim_ring
+    uint8_t active[2][SIM_QUEUES];       // the numbers of those that are not off
+    unsigned active_count[2];
+    struct dma_window window[DMA_KINDS];
+
+    struct fifo fifo;
+    bool fifo_full;     // reported
+    bool pause_wanted;
+    uint64_t addresses[IXGBE_RAL_COUNT];  // the valid ones of RAL and RAH
+    unsigned address_count;
+    bool addresses_stale, rss_stale;
+    uint32_t rss[36][256];  // Toeplitz: what byte b at position p adds to the hash
+    bool header_split_reported;
+
+    struct ixgbe_tx_context_desc contexts[SIM_QUEUES][2];
+    struct gathered gathered;
+    unsigned next_tx;   // whose turn it is
+    uint8_t *segment;   // the frame that goes out next, where it is not in driver memory as it should be
+
+    enum sim_interrupt_mode interrupt_mode;
+    uint64_t queue_causes, queue_mask;  // a bit per vector; EICR and EIMS hold the low 16
+    uint32_t other_causes, other_mask;  // EICR and EIMS, bits 16 to 30
+    uint64_t asserted;                  // vectors whose message has gone and whose cause is still there
+    uint64_t next_interrupt_ns[SIM_MSIX_VECTORS];
+
+    enum link_state link;
+    uint64_t trained_ns;
+    uint16_t eeprom[8192];
+    struct {
+        unsigned bits;
+        uint32_t shift;
+        uint16_t address;
+        uint8_t command;
+        bool write_enabled, clock, out;
+    } spi;
+    struct {
+        unsigned bits;
+        uint8_t shift, offset, device, mode;
+        bool answering, pull, clock, data;
+    } i2c;
+
+    uint8_t config[4096];
+    uint64_t accesses;
+    struct { bool armed; uint64_t from; } faults[FAULTS];
+};
+
+// Register file. All accesses are atomic: in threaded mode the driver is at the same memory.
+
+static inline uint32_t load(const uint32_t *reg) { return __atomic_load_n(reg, __ATOMIC_ACQUIRE); }
+static inline void store(uint32_t *reg, uint32_t value) { __atomic_store_n(reg, value, __ATOMIC_RELEASE); }
+static inline uint32_t *reg_at(const struct sim_device *device, uint32_t offset) {
+    return &device->registers[offset / 4];
+}
+static inline uint32_t reg(const struct sim_device *device, uint32_t offset) { return load(reg_at(device, offset)); }
+static inline void reg_set(struct sim_device *device, uint32_t offset, uint32_t value) {
+    store(reg_at(device, offset), value);
+}
+static inline void reg_bits(struct sim_device *device, uint32_t offset, uint32_t bits, bool on) {
+    uint32_t value = reg(device, offset);
+    reg_set(device, offset, on ? value | bits : value & ~bits);
+}
+static inline uint32_t field(uint32_t value, uint32_t mask) { return (value & mask) / (mask & -mask); }
+
+// registers.c
+enum access { ACCESS_RW, ACCESS_RO, ACCESS_WO, ACCESS_RC, ACCESS_W1C, ACCESS_W1S, ACCESS_SC, ACCESS_SEM };
+struct map_entry {
+    uint16_t row;     // 0: there is no register here
+    uint8_t access;
+    uint8_t effect;   // for device.c
+    uint32_t offset;  // where its content is
+    uint32_t writable;
+};
+struct map_entry *map_at(uint32_t offset);
+void registers_reset(struct sim_device *device);
+
+// device.c
+void device_reset(struct sim_device *device);  // what CTRL.RST resets (4.2.1.6.1)
+bool dma_allowed(const struct sim_device *device);
+static inline void timer_start(struct sim_device *device, enum timer timer, uint64_t delay_ns) {
+    device->deadline_ns[timer] = device->now_ns + delay_ns;
+}
+
+// faults.c
+bool fault_now(const struct sim_device *device, enum fault fault);
+
+// eeprom.c, sfp.c
+void eeprom_fill(struct sim_device *device);
+void eeprom_loaded(struct sim_device *device);  // what the device copies into its registers
+void eerd_written(struct sim_device *device, uint32_t offset, uint32_t value);
+void eec_written(struct sim_device *device, uint32_t offset, uint32_t value);
+void i2cctl_written(struct sim_device *device, uint32_t offset, uint32_t value);
+
+// link.c
+void link_restart(struct sim_device *device);
+void link_poll(struct sim_device *device);
+void autoc_written(struct sim_device *device, uint32_t offset, uint32_t value);
+uint32_t links_read(struct sim_device *device, uint32_t offset, uint32_t value);
+
+// config.c
+void config_reset(struct sim_device *device);
+void config_interrupt_status(struct sim_device *device, bool asserted);
+void config_master_abort(struct sim_device *device);
+
+// queue.c
+void queues_reset(struct sim_device *device);
+bool queues_scan(struct sim_device *device);
+uint32_t queue_control_read(struct sim_device *device, uint32_t offset, uint32_t value);
+uint32_t queue_control_peek(const struct sim_device *device, uint32_t offset, uint32_t value);
+struct ring queue_ring(struct queue *queue);
+void queue_publish(struct queue *queue, uint32_t head);
+void queue_halt(struct sim_device *device, struct queue *queue, const char *why);
+static inline bool queue_runs(const struct queue *queue) {
+    return queue->state >= QUEUE_ON && !queue->halted &&
+           (load(&queue->registers[Q_CONTROL]) & IXGBE_RXDCTL_ENABLE || queue->state == QUEUE_STOPPING);
+}
+_Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both directions are turned on alike");
+
+// dma.c
+void dma_forget(struct sim_device *device);
+void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
+void dma_ring_fault(struct sim_device *device, uint64_t iova);
+bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length);
+bool dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length);
+// The whole of [iova, iova + length) as one piece of memory, or NULL: then it is in pieces, or not there.
+static inline void *dma_at(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length) {
+    const struct dma_window *window = &device->window[kind];
+    uint64_t into = iova - window->iova;
+    if (into < window->size && window->size - into >= length) return window->memory + into;
+    return dma_map(device, kind, iova, length);
+}
+
+// rx.c, tx.c
+void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void receive_reset(struct sim_device *device);
+bool receive_step(struct sim_device *device);
+void transmit_reset(struct sim_device *device);
+void transmit_queue_stopped(struct sim_device *device, unsigned queue);
+bool transmit_step(struct sim_device *device);
+
+// filter.c, classify.c
+bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length);
+void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
+
+// checksum.c
+uint64_t checksum_add(const void *data, uint32_t length, uint64_t sum);
+uint16_t checksum_fold(uint64_t sum);  // not inverted
+uint32_t crc32_ethernet(const void *data, uint32_t length);
+uint32_t crc32c_sctp(const void *data, uint32_t length);  // the checksum field, bytes 8 to 11, counted as zero
+
+// interrupt.c
+void interrupt_reset(struct sim_device *device);
+void interrupt_queue(struct sim_device *device, enum sim_ring ring, unsigned queue);
+void interrupt_other(struct sim_device *device, uint32_t cause);
+void interrupts_send(struct sim_device *device);
+void interrupt_register_written(struct sim_device *device, uint32_t offset, uint32_t value);
+uint32_t interrupt_register_read(struct sim_device *device, uint32_t offset, uint32_t value);
+
+// stats.c
+void count(struct sim_device *device, uint32_t offset, uint32_t n);
+void count64(struct sim_device *device, uint32_t low, uint32_t high, uint64_t n);
+void count_received(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);
+void count_undelivered(struct sim_device *device, unsigned queue);
+void count_sent(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void count_queue_sent(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);

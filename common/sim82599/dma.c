@@ -1,0 +1,100 @@
+// dma.c: every byte the device reads or writes in memory goes through here, and so through the IOMMU.
+//
+// Descriptors and packets mostly lie in a few large mappings. For each kind of access the piece of memory that the
+// last one hit is remembered for the rest of the step, so a descriptor costs a subtraction and two comparisons. It is
+// forgotten when the step ends, because between steps the driver may unmap.
+//
+// What is not mapped moves no byte and is reported. A buffer may lie in several pieces (a guest's pages); then it is
+// copied piece by piece.
+#include "core.h"
+#include "iommu.h"
+
+#include <string.h>
+
+void dma_forget(struct sim_device *device) {
+    for (int kind = 0; kind < DMA_KINDS; kind++) device->window[kind].size = 0;
+}
+
+// A bridge passes the device's requests on only while its bus mastering is enabled (9.3.5).
+static void *translate(struct sim_device *device, uint64_t iova, int right, uint64_t *contiguous) {
+    if (!dma_allowed(device) || fault_now(device, FAULT_IOMMU)) return NULL;
+    return iommu_translate(device->iommu, iova, right, contiguous);
+}
+
+void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length) {
+    static const int rights[DMA_KINDS] = {
+        [DMA_TX_RING] = IOMMU_READ | IOMMU_WRITE, [DMA_TX_DATA] = IOMMU_READ,
+        [DMA_RX_RING] = IOMMU_READ | IOMMU_WRITE, [DMA_RX_DATA] = IOMMU_WRITE,
+    };
+    uint64_t contiguous, unused;
+    char *memory = translate(device, iova, rights[kind] & IOMMU_READ ? IOMMU_READ : IOMMU_WRITE, &contiguous);
+    if (!memory || contiguous < length) return NULL;
+    if (rights[kind] & IOMMU_WRITE && !translate(device, iova, IOMMU_WRITE, &unused)) return NULL;
+    device->window[kind] = (struct dma_window){iova, contiguous, memory};
+    return memory;
+}
+
+void dma_ring_fault(struct sim_device *device, uint64_t iova) {
+    observe_dma_fault(device, false, iova, 16);
+    config_master_abort(device);
+}
+
+static bool copy(struct sim_device *device, uint64_t iova, void *data, uint32_t length, bool write) {
+    char *bytes = data;
+    for (uint32_t done = 0; done < length;) {
+        uint64_t contiguous;
+        char *memory = translate(device, iova + done, write ? IOMMU_WRITE : IOMMU_READ, &contiguous);
+        if (!memory) {
+            observe_dma_fault(device, write, iova + done, length - done);
+            config_master_abort(device);
+            return false;
+        }
+        uint32_t piece = contiguous < length - done ? (uint32_t)contiguous : length - done;
+        if (write) {
+            memcpy(memory, bytes + done, piece);
+        } else {
+            memcpy(bytes + done, memory, piece);
+        }
+        done += piece;
+    }
+    return true;
+}
+
+bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length) {
+    if (sim_observed) observe_dma(device, false, iova, length);
+    return copy(device, iova, data, length, false);
+}
+
+static bool all_mapped(struct sim_device *device, uint64_t iova, uint32_t length) {
+    for (uint32_t done = 0; done < length;) {
+        uint64_t contiguous;
+        if (!translate(device, iova + done, IOMMU_WRITE, &contiguous)) return false;
+        if (contiguous >= length - done) return true;
+        done += (uint32_t)contiguous;
+    }
+    return true;
+}
+
+// All or nothing, so that a fault in the middle of a buffer moves no byte either.
+bool dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length) {
+    if (!all_mapped(device, iova, length)) {
+        observe_dma_fault(device, true, iova, length);
+        config_master_abort(device);
+        return false;
+    }
+    if (sim_observed) observe_dma(device, true, iova, length);
+    return copy(device, iova, (void *)(uintptr_t)data, length, true);
+}
+
+bool sim_dma_peek(struct sim_device *device, uint64_t iova, void *data, uint32_t length) {
+    char *bytes = data;
+    for (uint32_t done = 0; done < length;) {
+        uint64_t contiguous;
+        const char *memory = iommu_translate(device->iommu, iova + done, IOMMU_READ, &contiguous);
+        if (!memory) return false;
+        uint32_t piece = contiguous < length - done ? (uint32_t)contiguous : length - done;
+        memcpy(bytes + done, memory, piece);
+        done += piece;
+    }
+    return true;
+}

@@ -1,0 +1,244 @@
+// rx.c: receiving, from the wire to the driver's buffers.
+//
+// A frame that the MAC takes goes into the packet buffer, a FIFO of 512 KiB. The DMA engine takes the oldest, looks for
+// free descriptors in its queue, writes the bytes into their buffers and then the descriptors back, DD last. If there
+// are none it waits, and everybody behind it waits too: a slow queue fills the FIFO, and then frames are lost at its
+// entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
+//
+// The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
+#include "core.h"
+
+#include <string.h>
+
+void receive_reset(struct sim_device *device) {
+    device->fifo.read = device->fifo.write = device->fifo.used = 0;
+    device->fifo_full = device->pause_wanted = false;
+}
+
+static struct frame *fifo_first(const struct fifo *fifo) { return (struct frame *)(void *)(fifo->memory + fifo->read); }
+
+static struct frame *fifo_new(struct fifo *fifo) {
+    if (fifo->used == 0) fifo->read = fifo->write = 0;
+    return (struct frame *)(void *)(fifo->memory + fifo->write);
+}
+
+static uint32_t room_for(uint32_t length) { return (uint32_t)(sizeof(struct frame) + length + 15) & ~15u; }
+
+static void fifo_push(struct fifo *fifo, struct frame *frame) {
+    frame->room = room_for(frame->length);
+    fifo->used += frame->room;
+    fifo->write += frame->room;
+    if (fifo->write >= FIFO_BYTES) fifo->write = 0;
+}
+
+static void fifo_pop(struct fifo *fifo) {
+    uint32_t room = fifo_first(fifo)->room;
+    fifo->used -= room;
+    fifo->read += room;
+    if (fifo->read >= FIFO_BYTES) fifo->read = 0;
+}
+
+// 3.7.7.3.2: above the high-water mark this port asks its partner to pause, until it is below the low one.
+static void watch_watermarks(struct sim_device *device) {
+    uint32_t high = reg(device, IXGBE_FCRTH), low = reg(device, IXGBE_FCRTL);
+    bool sends = field(reg(device, IXGBE_FCCFG), IXGBE_FCCFG_TFCE) == 1 && high & IXGBE_FCRTH_FCEN;
+    bool wanted = device->pause_wanted;
+    if (!sends) {
+        wanted = false;
+    } else if (device->fifo.used > (high & IXGBE_FCRTH_RTH)) {
+        wanted = true;
+    } else if (device->fifo.used <= (low & IXGBE_FCRTL_RTL)) {
+        wanted = false;
+    }
+    if (wanted == device->pause_wanted) return;
+    device->pause_wanted = wanted;
+    count(device, wanted ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
+    observe_event(device, wanted ? "XOFF sent" : "XON sent");
+}
+
+bool sim_pause_wanted(const struct sim_device *device) { return device->pause_wanted; }
+bool sim_pause_honoured(const struct sim_device *device) { return reg(device, IXGBE_MFLCN) & IXGBE_MFLCN_RFCE; }
+
+static void lost_at_entry(struct sim_device *device, uint32_t length) {
+    count(device, IXGBE_RXMPC, 1);
+    interrupt_other(device, IXGBE_EICR_RX_MISS);
+    if (sim_observed) observe_dropped(device, "receive packet buffer is full", length);
+    if (!device->fifo_full) observe_event(device, "receive packet buffer is full");
+    device->fifo_full = true;
+}
+
+// What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
+static void copy_bytes(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]);
+    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) {
+        memcpy(frame->bytes, bytes, 12);
+        memcpy(frame->bytes + 12, bytes + 16, length - 16);
+        frame->length = (uint16_t)(length - 4);
+    } else {
+        memcpy(frame->bytes, bytes, length);
+        frame->length = (uint16_t)length;
+    }
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_RXCRCSTRP) return;
+    uint32_t crc = crc32_ethernet(bytes, length);
+    memcpy(frame->bytes + frame->length, &crc, 4);
+    frame->length = (uint16_t)(frame->length + 4);
+}
+
+void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
+    if (!sim_receiver_open(device)) {
+        if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
+        return;
+    }
+    count(device, IXGBE_TPR, 1);
+    count64(device, IXGBE_TORL, IXGBE_TORH, length + 4);
+    if (!filter_takes(device, bytes, length)) return;
+    count_received(device, bytes, length);
+    if (sim_observed) observe_frame(device, false, bytes, length);
+
+    uint32_t size = reg(device, IXGBE_RXPBSIZE);
+    if (size > FIFO_BYTES) size = FIFO_BYTES;
+    if (device->fifo.used + room_for(length + 4) > size) {
+        lost_at_entry(device, length);
+        return;
+    }
+    struct frame *frame = fifo_new(&device->fifo);
+    memset(frame, 0, sizeof *frame);
+    classify(device, bytes, length, frame);
+    copy_bytes(device, frame, bytes, length);
+    fifo_push(&device->fifo, frame);
+    watch_watermarks(device);
+}
+
+void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
+    if (length < 14 || length > SIM_MAX_FRAME || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
+    receive_frame(device, frame, length);
+}
+
+// The queue that the engine is working on, with its registers at hand for a few frames.
+struct engine {
+    struct queue *queue;
+    struct ring ring;
+    uint32_t buffer;  // bytes in one
+    uint32_t control;
+    uint32_t frames;
+    uint64_t bytes;
+};
+
+static void finish(struct sim_device *device, struct engine *engine) {
+    if (!engine->queue || !engine->frames) return;
+    queue_publish(engine->queue, engine->ring.head);
+    interrupt_queue(device, SIM_RING_RX, engine->queue->number);
+    count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
+    engine->frames = 0;
+    engine->bytes = 0;
+}
+
+static void turn_to(struct sim_device *device, struct engine *engine, struct queue *queue) {
+    finish(device, engine);
+    uint32_t control = load(&queue->registers[Q_SRRCTL]);
+    *engine = (struct engine){
+        .queue = queue,
+        .ring = queue_ring(queue),
+        .buffer = field(control, IXGBE_SRRCTL_BSIZEPACKET) * 1024,
+        .control = control,
+    };
+    uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
+    if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
+        device->header_split_reported = true;
+        observe_event(device, "header split is not implemented: whole packets go into the packet buffers");
+    }
+}
+
+// DD must be seen after everything else, so the half that holds it is written last.
+static void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
+                       bool last) {
+    uint64_t low, high;
+    uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | (last ? IXGBE_RXD_STATUS_EOP : 0);
+    if (!last) status &= ~(uint32_t)(IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
+    if (field(engine->control, IXGBE_SRRCTL_DESCTYPE) == IXGBE_DESCTYPE_LEGACY) {
+        uint64_t errors = status >> 24 & (IXGBE_RXD_LEGACY_ERROR_IPE | IXGBE_RXD_LEGACY_ERROR_L4E);
+        low = descriptor[0];
+        high = (uint64_t)frame->vlan << 48 | errors << 40 | (uint64_t)(status & 0xff) << 32 | length;
+    } else {
+        low = (uint64_t)frame->hash << 32 | frame->info;
+        high = (uint64_t)frame->vlan << 48 | (uint64_t)length << 32 | status;
+    }
+    descriptor[0] = low;
+    __atomic_store_n(&descriptor[1], high, __ATOMIC_RELEASE);
+}
+
+static bool fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
+    void *memory = sim_observed ? NULL : dma_at(device, DMA_RX_DATA, iova, length);
+    if (!memory) return dma_write(device, iova, bytes, length);
+    memcpy(memory, bytes, length);
+    return true;
+}
+
+static void drop(struct sim_device *device, const struct frame *frame, const char *why) {
+    count_undelivered(device, frame->queue);
+    if (sim_observed) observe_dropped(device, why, frame->length);
+}
+
+// The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
+static bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
+    for (uint32_t done = 0; done < frame->length;) {
+        uint64_t iova = engine->ring.base + engine->ring.head * 16;
+        uint64_t *descriptor = dma_at(device, DMA_RX_RING, iova, 16);
+        if (!descriptor) {
+            dma_ring_fault(device, iova);
+            return false;
+        }
+        if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
+        uint32_t piece = frame->length - done < engine->buffer ? frame->length - done : engine->buffer;
+        uint64_t buffer = __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED);
+        if (!fill_buffer(device, buffer, frame->bytes + done, piece)) return false;
+        done += piece;
+        write_back(engine, descriptor, frame, piece, done == frame->length);
+        if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
+        engine->ring.head = engine->ring.head + 1 == engine->ring.size ? 0 : engine->ring.head + 1;
+    }
+    engine->frames++;
+    engine->bytes += frame->length;
+    return true;
+}
+
+// The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
+static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
+    struct queue *queue = &device->queues[SIM_RING_RX][frame->queue];
+    if (!queue_runs(queue)) {
+        drop(device, frame, queue->halted ? "receive queue is halted" : "receive queue is not enabled");
+        return true;
+    }
+    if (engine->queue != queue) turn_to(device, engine, queue);
+    struct ring *ring = &engine->ring;
+    uint32_t needed = engine->buffer ? (frame->length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
+    uint32_t available = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
+    if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) available = 0;
+    if (needed > available) {
+        bool never = needed >= ring->size && ring->size > 0;
+        if (!never && !(engine->control & IXGBE_SRRCTL_DROP_EN)) return false;
+        drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
+        return true;
+    }
+    if (!place(device, engine, frame)) {
+        queue_halt(device, queue, "DMA fault: receive queue halted");
+        drop(device, frame, "DMA fault");
+    }
+    return true;
+}
+
+bool receive_step(struct sim_device *device) {
+    if (device->fifo.used == 0 || !dma_allowed(device)) return false;
+    struct engine engine = {0};
+    unsigned done = 0;
+    while (device->fifo.used && done < 2 * SIM_BATCH && deliver(device, &engine, fifo_first(&device->fifo))) {
+        fifo_pop(&device->fifo);
+        done++;
+    }
+    finish(device, &engine);
+    if (done) {
+        device->fifo_full = false;
+        watch_watermarks(device);
+    }
+    return done > 0;
+}

@@ -1,0 +1,412 @@
+// tx.c: sending, from the driver's descriptors to the wire.
+//
+// For each queue that is on, the engine goes from head to tail. A context descriptor is remembered. A packet that is
+// one buffer and needs nothing done to it goes to the wire straight from the driver's memory; that is the fast path, and
+// most packets. All others are gathered into one piece first, and then leave as one frame or, with TSO, as many.
+//
+// When the wire cannot take a frame (the partner asked for a pause, or the line is busy) everything stays as it is and
+// is tried again in the next step. A packet is done when its last frame is on the wire. Then its descriptors are
+// written back, those that asked for it (RS), and the head moves on.
+#include "core.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { SHORTEST = 60 };  // without CRC
+
+struct engine {
+    struct queue *queue;
+    struct ring ring;
+    uint32_t frames;
+    uint64_t bytes;
+    bool reported;  // some descriptor asked for its status
+};
+
+void transmit_reset(struct sim_device *device) {
+    device->gathered.queue = NULL;
+    memset(device->contexts, 0, sizeof device->contexts);
+}
+
+void transmit_queue_stopped(struct sim_device *device, unsigned queue) {
+    if (device->gathered.queue == &device->queues[SIM_RING_TX][queue]) device->gathered.queue = NULL;
+}
+
+// The MAC: pads, loops back, and hands over to the wire.
+static int to_wire(struct sim_device *device, struct engine *engine, const uint8_t *bytes, uint32_t length) {
+    uint32_t mac = reg(device, IXGBE_HLREG0);
+    if (length < SHORTEST && mac & IXGBE_HLREG0_TXPADEN) {
+        memmove(device->segment, bytes, length);
+        memset(device->segment + length, 0, SHORTEST - length);
+        bytes = device->segment;
+        length = SHORTEST;
+    }
+    if (mac & IXGBE_HLREG0_LPBK) {
+        receive_frame(device, bytes, length);
+    } else if (device->wire && sim_laser_on(device)) {
+        int error = device->wire->ops->send(device->wire, bytes, length);
+        if (error == -EAGAIN) return error;
+    }
+    if (sim_observed) observe_frame(device, true, bytes, length);
+    count_sent(device, bytes, length);
+    engine->frames++;
+    engine->bytes += length;
+    return 0;
+}
+
+static union ixgbe_tx_desc *descriptor_at(struct sim_device *device, struct engine *engine, uint32_t index) {
+    uint64_t iova = engine->ring.base + index * 16;
+    union ixgbe_tx_desc *descriptor = dma_at(device, DMA_TX_RING, iova, 16);
+    if (!descriptor) dma_ring_fault(device, iova);
+    return descriptor;
+}
+
+static uint32_t next(const struct engine *engine, uint32_t index) {
+    return index + 1 == engine->ring.size ? 0 : index + 1;
+}
+
+// 7.2.3.5: what the driver asked to be told. Either DD in the descriptor, or only the head, somewhere in its memory.
+static void write_back(struct sim_device *device, struct engine *engine, union ixgbe_tx_desc *descriptor,
+                       uint32_t index) {
+    engine->reported = true;
+    const uint32_t *registers = engine->queue->registers;
+    if (load(&registers[Q_HEAD_WRITE_BACK_LOW]) & IXGBE_TDWBAL_HEAD_WB_EN) return;
+    bool legacy = !(descriptor->read.command & IXGBE_TXD_CMD_DEXT);
+    uint32_t status = (legacy ? descriptor->wb.status : 0) | IXGBE_TXD_STATUS_DD;
+    __atomic_store_n(&descriptor->wb.status, status, __ATOMIC_RELEASE);
+    if (sim_observed) observe_write_back(device, SIM_RING_TX, engine->queue->number, index, descriptor);
+}
+
+static void write_back_head(struct sim_device *device, struct engine *engine) {
+    const uint32_t *registers = engine->queue->registers;
+    uint32_t low = load(&registers[Q_HEAD_WRITE_BACK_LOW]), head = engine->ring.head;
+    if (!(low & IXGBE_TDWBAL_HEAD_WB_EN)) return;
+    uint64_t iova = (uint64_t)load(&registers[Q_HEAD_WRITE_BACK_HIGH]) << 32 | (low & IXGBE_TDWBAL_HEADWB_LOW);
+    if (!dma_write(device, iova, &head, sizeof head)) queue_halt(device, engine->queue, "DMA fault: head write-back");
+}
+
+// Done with `count` descriptors from the head on.
+static void complete(struct sim_device *device, struct engine *engine, uint32_t descriptors) {
+    while (descriptors-- > 0) {
+        union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, engine->ring.head);
+        if (descriptor && descriptor->read.command & IXGBE_TXD_CMD_RS) {
+            write_back(device, engine, descriptor, engine->ring.head);
+        }
+        engine->ring.head = next(engine, engine->ring.head);
+    }
+}
+
+static void remember_context(struct sim_device *device, struct engine *engine, const union ixgbe_tx_desc *descriptor) {
+    struct ixgbe_tx_context_desc context;
+    memcpy(&context, descriptor, sizeof context);
+    device->contexts[engine->queue->number][field(context.segmentation, IXGBE_TXC_IDX) & 1] = context;
+}
+
+static struct offload offload_of(const struct sim_device *device, const struct engine *engine,
+                                 const union ixgbe_tx_desc *first) {
+    uint32_t command = first->read.command, options = first->read.options;
+    if (!(command & IXGBE_TXD_CMD_DEXT)) {
+        union ixgbe_tx_legacy_desc legacy;
+        memcpy(&legacy, first, sizeof legacy);
+        return (struct offload){
+            .legacy_sum = command & IXGBE_TXD_CMD_IC,
+            .sum_start = legacy.checksum_start,
+            .sum_at = legacy.checksum_offset,
+            .vlan = command & IXGBE_TXD_CMD_VLE,
+            .tag = legacy.vlan,
+            .crc_in_memory = !(command & IXGBE_TXD_CMD_IFCS),
+        };
+    }
+    const struct ixgbe_tx_context_desc *context =
+        &device->contexts[engine->queue->number][field(options, IXGBE_TXD_OPT_IDX) & 1];
+    return (struct offload){
+        .ip = options & IXGBE_TXD_OPT_IXSM,
+        .l4 = options & IXGBE_TXD_OPT_TXSM,
+        .segment = command & IXGBE_TXD_CMD_TSE,
+        .vlan = command & IXGBE_TXD_CMD_VLE,
+        .tag = (uint16_t)(context->header_lengths >> IXGBE_TXC_VLAN_SHIFT),
+        .mac_length = field(context->header_lengths, IXGBE_TXC_MACLEN),
+        .ip_length = field(context->header_lengths, IXGBE_TXC_IPLEN),
+        .l4_length = field(context->segmentation, IXGBE_TXC_L4LEN),
+        .mss = field(context->segmentation, IXGBE_TXC_MSS),
+        .l4_type = context->command & IXGBE_TXC_L4T,
+        .ipv4 = context->command & IXGBE_TXC_IPV4,
+        .crc_in_memory = !(command & IXGBE_TXD_CMD_IFCS),
+    };
+}
+
+static void put16(uint8_t *bytes, uint16_t value) { memcpy(bytes, &value, 2); }  // a sum: already in network order
+static void put_be16(uint8_t *bytes, uint32_t value) {
+    bytes[0] = (uint8_t)(value >> 8);
+    bytes[1] = (uint8_t)value;
+}
+static uint32_t get_be32(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+// 7.2.5.1: the driver has put the pseudo header's sum where the checksum goes, so all bytes from the L4 header on are
+// simply added up. A UDP sum that comes out as zero is sent as its other form, all ones.
+static void insert_l4_sum(const struct offload *offload, uint8_t *frame, uint32_t length) {
+    uint32_t start = offload->mac_length + offload->ip_length;
+    if (offload->l4_type == IXGBE_TXC_L4T_SCTP) {
+        if (start + 12 > length) return;
+        uint32_t crc = crc32c_sctp(frame + start, length - start);
+        memcpy(frame + start + 8, &crc, 4);
+        return;
+    }
+    bool tcp = offload->l4_type == IXGBE_TXC_L4T_TCP;
+    uint32_t at = start + (tcp ? 16 : 6);
+    if (at + 2 > length) return;
+    uint16_t sum = (uint16_t)~checksum_fold(checksum_add(frame + start, length - start, 0));
+    put16(frame + at, sum == 0 && !tcp ? 0xffff : sum);
+}
+
+static void insert_sums(const struct offload *offload, uint8_t *frame, uint32_t length) {
+    if (offload->legacy_sum && offload->sum_start < length && offload->sum_at + 2 <= length) {
+        uint64_t sum = checksum_add(frame + offload->sum_start, length - offload->sum_start, 0);
+        put16(frame + offload->sum_at, (uint16_t)~checksum_fold(sum));
+    }
+    if (offload->l4) insert_l4_sum(offload, frame, length);
+    if (offload->ip && offload->mac_length + offload->ip_length <= length && offload->ip_length >= 20) {
+        uint8_t *ip = frame + offload->mac_length;
+        put16(ip + 10, 0);
+        put16(ip + 10, (uint16_t)~checksum_fold(checksum_add(ip, offload->ip_length, 0)));
+    }
+}
+
+// 8.2.3.9.2: the Ethernet type of an inserted tag is DMATXCTL.VT. There are four free bytes before every frame.
+static uint8_t *insert_tag(struct sim_device *device, const struct offload *offload, uint8_t *frame,
+                           uint32_t *length) {
+    if (!offload->vlan) return frame;
+    memmove(frame - 4, frame, 12);
+    put_be16(frame + 8, field(reg(device, IXGBE_DMATXCTL), IXGBE_DMATXCTL_VT));
+    put_be16(frame + 10, offload->tag);
+    *length += 4;
+    return frame - 4;
+}
+
+// 7.2.4.4: each segment is the header again, with what differs put right.
+static void adjust_headers(const struct gathered *packet, const struct offload *offload, uint8_t *frame,
+                           uint32_t payload, bool last) {
+    uint8_t *ip = frame + offload->mac_length, *l4 = ip + offload->ip_length;
+    bool tcp = offload->l4_type == IXGBE_TXC_L4T_TCP;
+    uint32_t l4_bytes = offload->l4_length + payload;
+    if (offload->ipv4) {
+        put_be16(ip + 2, offload->ip_length + l4_bytes);
+        put_be16(ip + 4, (uint32_t)(ip[4] << 8 | ip[5]) + packet->segments);
+    } else {
+        put_be16(ip + 4, offload->ip_length - 40 + l4_bytes);
+    }
+    // The driver's pseudo header has no length, because that is different in each segment.
+    uint8_t *sum = l4 + (tcp ? 16 : 6);
+    uint16_t seed;
+    const uint8_t length[2] = {(uint8_t)(l4_bytes >> 8), (uint8_t)l4_bytes};
+    memcpy(&seed, sum, 2);
+    put16(sum, checksum_fold(checksum_add(length, 2, seed)));
+    if (tcp) {
+        uint32_t sequence = get_be32(l4 + 4) + packet->sent;
+        put_be16(l4 + 4, sequence >> 16);
+        put_be16(l4 + 6, sequence);
+        if (!last) l4[13] &= 0xf6;  // FIN and PSH are for the last
+        if (packet->segments) l4[13] &= 0x7f;  // CWR for the first
+    } else {
+        put_be16(l4 + 4, l4_bytes);
+    }
+}
+
+static bool segmentation_makes_sense(const struct offload *offload, const struct gathered *packet) {
+    uint32_t header = offload->mac_length + offload->ip_length + offload->l4_length;
+    uint32_t least_l4 = offload->l4_type == IXGBE_TXC_L4T_TCP ? 20 : 8, least_ip = offload->ipv4 ? 20 : 40;
+    return offload->mss && header <= packet->length && header + offload->mss <= SIM_MAX_FRAME &&
+           offload->mac_length >= 14 && offload->ip_length >= least_ip && offload->l4_length >= least_l4 &&
+           offload->l4_type != IXGBE_TXC_L4T_SCTP;
+}
+
+// One frame of the gathered packet into `segment`. Returns its length.
+static uint32_t build(struct sim_device *device, const struct offload *offload, uint8_t *frame, uint32_t *payload) {
+    struct gathered *packet = &device->gathered;
+    if (!offload->segment) {
+        *payload = packet->length;
+        memcpy(frame, packet->bytes, packet->length);
+        insert_sums(offload, frame, packet->length);
+        return packet->length;
+    }
+    uint32_t header = offload->mac_length + offload->ip_length + offload->l4_length;
+    uint32_t left = packet->length - header - packet->sent;
+    *payload = left < offload->mss ? left : offload->mss;
+    memcpy(frame, packet->bytes, header);
+    memcpy(frame + header, packet->bytes + header + packet->sent, *payload);
+    adjust_headers(packet, offload, frame, *payload, *payload == left);
+    struct offload sums = *offload;
+    sums.l4 = true;
+    sums.ip = offload->ipv4;
+    insert_sums(&sums, frame, header + *payload);
+    return header + *payload;
+}
+
+// Sends what is left of the gathered packet. -EAGAIN: the wire is busy.
+static int send_gathered(struct sim_device *device, struct engine *engine, const struct offload *offload) {
+    struct gathered *packet = &device->gathered;
+    uint32_t header = offload->segment ? offload->mac_length + offload->ip_length + offload->l4_length : 0;
+    do {
+        uint32_t payload;
+        uint8_t *frame = device->segment + 64;
+        uint32_t length = build(device, offload, frame, &payload);
+        frame = insert_tag(device, offload, frame, &length);
+        int error = to_wire(device, engine, frame, length);
+        if (error) return error;
+        packet->sent += payload;
+        packet->segments++;
+    } while (header + packet->sent < packet->length);
+    return 0;
+}
+
+// How many descriptors from the head on make a packet; 0 if its end is not there yet.
+static uint32_t packet_extent(struct sim_device *device, struct engine *engine) {
+    uint32_t count = 0;
+    for (uint32_t index = engine->ring.head; index != engine->ring.tail; index = next(engine, index)) {
+        union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
+        count++;
+        if (!descriptor || descriptor->read.command & IXGBE_TXD_CMD_EOP) return count;
+    }
+    return count + 1 == engine->ring.size ? count : 0;
+}
+
+static int dropped(struct sim_device *device, const char *why, uint32_t length) {
+    observe_dropped(device, why, length);
+    return -EINVAL;
+}
+
+// All buffers of the packet, one after the other.
+static int gather(struct sim_device *device, struct engine *engine, uint32_t descriptors) {
+    struct gathered *packet = &device->gathered;
+    packet->length = packet->sent = packet->segments = 0;
+    uint32_t index = engine->ring.head, command = 0;
+    for (uint32_t i = 0; i < descriptors; i++, index = next(engine, index)) {
+        const union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
+        if (!descriptor) return -EFAULT;
+        uint64_t iova = descriptor->read.iova;
+        command = descriptor->read.command;
+        uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
+        if (sim_observed && i > 0) observe_fetch(device, SIM_RING_TX, engine->queue->number, index, descriptor);
+        if (packet->length + length > GATHERED_BYTES) return dropped(device, "packet is too long", length);
+        if (!dma_read(device, iova, packet->bytes + packet->length, length)) return -EFAULT;
+        packet->length += length;
+    }
+    if (!(command & IXGBE_TXD_CMD_EOP)) return dropped(device, "packet without an end fills the ring", packet->length);
+    return 0;
+}
+
+// Without IFCS the driver has to bring the CRC itself; a wrong one the partner would throw away.
+static int take_crc_off(struct sim_device *device, struct gathered *packet) {
+    uint32_t crc;
+    if (packet->length < 18) return dropped(device, "packet is too short", packet->length);
+    packet->length -= 4;
+    memcpy(&crc, packet->bytes + packet->length, 4);
+    if (crc == crc32_ethernet(packet->bytes, packet->length)) return 0;
+    return dropped(device, "neither IFCS nor a right CRC at the end", packet->length);
+}
+
+static int prepare(struct sim_device *device, struct engine *engine, const union ixgbe_tx_desc *first,
+                   uint32_t descriptors) {
+    struct gathered *packet = &device->gathered;
+    int error = gather(device, engine, descriptors);
+    if (error) return error;
+    packet->offload = offload_of(device, engine, first);
+    packet->descriptors = descriptors;
+    if (packet->offload.segment) {
+        if (segmentation_makes_sense(&packet->offload, packet)) return 0;
+        return dropped(device, "segmentation with impossible header lengths", packet->length);
+    }
+    if (packet->length < 14 || packet->length > SIM_MAX_FRAME) return dropped(device, "impossible length", packet->length);
+    return packet->offload.crc_in_memory ? take_crc_off(device, packet) : 0;
+}
+
+// A packet that is not just one plain buffer. -EAGAIN: not yet, or not all of it. -EFAULT: the queue is to be halted.
+static int send_packet(struct sim_device *device, struct engine *engine, const union ixgbe_tx_desc *first) {
+    struct gathered *packet = &device->gathered;
+    if (packet->queue != engine->queue) {
+        uint32_t descriptors = packet_extent(device, engine);
+        if (descriptors == 0) return -EAGAIN;
+        int error = prepare(device, engine, first, descriptors);
+        if (error == -EINVAL) complete(device, engine, descriptors);
+        if (error) return error == -EINVAL ? 0 : error;
+        packet->queue = engine->queue;
+    }
+    int error = send_gathered(device, engine, &packet->offload);
+    if (error) return error;
+    complete(device, engine, packet->descriptors);
+    packet->queue = NULL;
+    return 0;
+}
+
+static bool plain(const union ixgbe_tx_desc *descriptor) {
+    const uint32_t looked_at = IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_VLE;
+    uint32_t command = descriptor->read.command, length = command & IXGBE_TXD_CMD_LENGTH;
+    if ((command & looked_at) != (IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS)) return false;
+    if (length < 14 || length > SIM_MAX_FRAME) return false;
+    if (!(command & IXGBE_TXD_CMD_DEXT)) return !(command & IXGBE_TXD_CMD_IC);
+    return !(command & IXGBE_TXD_CMD_TSE) && !(descriptor->read.options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM));
+}
+
+// The descriptor at the head, and those that belong to it. The copy cannot change any more while it is looked at.
+static int send_next(struct sim_device *device, struct engine *engine) {
+    uint32_t head = engine->ring.head;
+    union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, head);
+    if (!descriptor) return -EFAULT;
+    const union ixgbe_tx_desc copy = *descriptor;
+    uint32_t command = copy.read.command;
+    if (sim_observed && !engine->queue->retrying) {
+        observe_fetch(device, SIM_RING_TX, engine->queue->number, head, &copy);
+    }
+    uint32_t type = command & IXGBE_TXD_CMD_DEXT ? command & IXGBE_TXD_CMD_DTYP : IXGBE_TXD_CMD_DTYP_DATA;
+    if (type == IXGBE_TXD_CMD_DTYP_CONTEXT) {
+        remember_context(device, engine, &copy);
+    } else if (type != IXGBE_TXD_CMD_DTYP_DATA) {
+        observe_event(device, "transmit descriptor of unknown type ignored");
+    } else {
+        uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
+        const uint8_t *bytes = NULL;
+        if (plain(&copy) && !device->gathered.queue) bytes = dma_at(device, DMA_TX_DATA, copy.read.iova, length);
+        if (!bytes) return send_packet(device, engine, &copy);
+        if (sim_observed) observe_dma(device, false, copy.read.iova, length);
+        int error = to_wire(device, engine, bytes, length);
+        if (error) return error;
+    }
+    if (command & IXGBE_TXD_CMD_RS) write_back(device, engine, descriptor, head);
+    engine->ring.head = next(engine, head);
+    return 0;
+}
+
+static bool serve(struct sim_device *device, struct queue *queue) {
+    struct engine engine = {.queue = queue, .ring = queue_ring(queue)};
+    uint32_t start = engine.ring.head;
+    for (unsigned i = 0; i < SIM_BATCH && engine.ring.head != engine.ring.tail; i++) {
+        int error = send_next(device, &engine);
+        queue->retrying = error == -EAGAIN;
+        if (error == -EFAULT) queue_halt(device, queue, "DMA fault: transmit queue halted");
+        if (error) break;
+    }
+    if (engine.frames) count_queue_sent(device, queue->number, engine.frames, engine.bytes);
+    if (engine.ring.head == start) return engine.frames > 0;
+    queue_publish(queue, engine.ring.head);
+    if (engine.reported) {
+        write_back_head(device, &engine);
+        interrupt_queue(device, SIM_RING_TX, queue->number);
+    }
+    return true;
+}
+
+// Without a link nothing is fetched: the packets stay where they are until there is one, or the driver resets.
+bool transmit_step(struct sim_device *device) {
+    unsigned count = device->active_count[SIM_RING_TX];
+    bool open = device->link == LINK_UP || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK;
+    if (!count || !open || !(reg(device, IXGBE_DMATXCTL) & IXGBE_DMATXCTL_TE) || !dma_allowed(device)) return false;
+    bool moved = false;
+    unsigned first = device->next_tx++;
+    for (unsigned i = 0; i < count; i++) {
+        struct queue *queue = &device->queues[SIM_RING_TX][device->active[SIM_RING_TX][(first + i) % count]];
+        bool waits = device->gathered.queue && device->gathered.queue != queue;
+        if (queue_runs(queue) && !waits) moved |= serve(device, queue);
+    }
+    return moved;
+}
