@@ -1,0 +1,105 @@
+# What the checks share: reporting, waiting, and finding out which kernel interface belongs to which port.
+
+port0=0000:04:00.0
+port1=0000:05:00.0
+
+# ---- Reporting ---------------------------------------------------------------------------------------------
+
+passed=0
+failed=0
+
+indent() { sed 's/^/       /'; }
+
+ok() { # WHAT
+    passed=$((passed + 1))
+    echo "ok   - $1"
+}
+
+bad() { # WHAT WHY
+    failed=$((failed + 1))
+    echo "FAIL - $1"
+    echo "$2" | tail -n 30 | indent
+}
+
+# check WHAT COMMAND...: the command is to succeed. If it fails, its output is shown, and check fails too.
+check() {
+    local what=$1
+    shift
+    if output=$("$@" 2>&1); then
+        ok "$what"
+    else
+        bad "$what" "exit status $? of: $*
+$output"
+        return 1
+    fi
+}
+
+# expect WHAT VALUE WANTED: the two are to be the same text.
+expect() {
+    if [ "$2" = "$3" ]; then
+        ok "$1: $2"
+    else
+        bad "$1" "is:        $2
+should be: $3"
+        return 1
+    fi
+}
+
+# show COMMAND...: for the reader of the transcript.
+show() {
+    echo "     \$ $*"
+    "$@" 2>&1 | indent
+}
+
+# ---- Waiting -----------------------------------------------------------------------------------------------
+
+# within SECONDS COMMAND...: repeats the command until it succeeds.
+within() {
+    local tries=$(($1 * 10))
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+# ---- Ports and interfaces ----------------------------------------------------------------------------------
+
+driver_of() { # PCI address
+    basename "$(readlink "/sys/bus/pci/devices/$1/driver")"
+}
+
+has_interface() { # PCI address
+    ls "/sys/bus/pci/devices/$1/net" 2>/dev/null | grep -q .
+}
+
+# Gives the kernel's interfaces the names that the checks use. The kernel numbers them as they come.
+name_interfaces() {
+    local port address name
+    within 20 has_interface $port0 && within 20 has_interface $port1 || return
+    for port in port0 port1; do
+        eval "address=\$$port"
+        name=$(ls "/sys/bus/pci/devices/$address/net")
+        [ "$name" = $port ] || ip link set "$name" name $port || return
+    done
+}
+
+has_carrier() { # INTERFACE [NAMESPACE]
+    ip ${2:+-n "$2"} link show "$1" | grep -q LOWER_UP
+}
+
+link_up() { # INTERFACE [NAMESPACE]
+    ip ${2:+-n "$2"} link set "$1" up && within 20 has_carrier "$@"
+}
+
+# What the kernel said at level "warning" or worse since the last call, except the usual.
+kernel_complaints() {
+    dmesg -r -c | grep '^<[0-4]>' | grep -v 'Intel(R) 10 Gigabit Network Connection'
+}
+
+no_kernel_complaints() {
+    kernel_complaints >/tmp/complaints
+    cat /tmp/complaints
+    [ ! -s /tmp/complaints ]
+}
