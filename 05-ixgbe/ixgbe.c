@@ -1,0 +1,428 @@
+// ixgbe.c: the 82599, from power-on to packets and back to silence.
+//
+// The order is that of the datasheet's chapter 4.6, "Device Initialization": interrupts off, reset, wait for EEPROM and
+// DMA, MAC and link, statistics, receive unit, transmit unit. Each step is a function here, and they are called from
+// the table in ixgbe_open. What happens per packet is in the middle, and is short; what undoes it all is at the end.
+//
+// How the card finds a packet: it knows the ring's IOVA from a register; in the ring it finds descriptors; in each
+// descriptor, a buffer's IOVA. It never sees a pointer of ours.
+
+#include "ixgbe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "clock.h"
+#include "ixgbe_descriptors.h"
+#include "log.h"
+
+enum { CLEAN_AT = 2 * RING_REPORT_EVERY };  // packets in a TX ring from which on it pays to look for sent ones
+
+// ---- Waiting ------------------------------------------------------------------------------------------------------
+
+// Until the bits in `mask` read as `wanted`. A card that was pulled out reads as all ones.
+static int wait_for(struct ixgbe *ixgbe, uint32_t reg, uint32_t mask, uint32_t wanted, uint32_t timeout_ms,
+                    const char *what) {
+    uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
+    uint32_t value;
+    while (((value = ixgbe_read(ixgbe, reg)) & mask) != wanted) {
+        if (value == 0xffffffff)
+            return log_error(-ENODEV, "%s: every register reads as all ones; the card does not answer any more",
+                             ixgbe->nic.device.address);
+        if (clock_ns() > deadline)
+            return log_error(-ETIMEDOUT, "%s: %s did not happen within %u ms (register 0x%05x reads 0x%08x)",
+                             ixgbe->nic.device.address, what, timeout_ms, reg, value);
+        sleep_us(10);
+    }
+    return 0;
+}
+
+// ---- Bringing up, in the datasheet's order ------------------------------------------------------------------------
+
+// 4.6.3.1: no interrupt may come in the middle of what follows.
+static int disable_interrupts(struct ixgbe *ixgbe) {
+    ixgbe_write(ixgbe, IXGBE_EIMC, 0x7fffffff);
+    ixgbe_write(ixgbe, IXGBE_REG(EIMC_EX, 0), 0xffffffff);
+    ixgbe_write(ixgbe, IXGBE_REG(EIMC_EX, 1), 0xffffffff);
+    return 0;
+}
+
+// 5.2.5.3.2: no new DMA, and the one under way has ended. A reset in the middle of one could leave the bus hanging.
+static int stop_bus_mastering(struct ixgbe *ixgbe) {
+    ixgbe_set(ixgbe, IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
+    return wait_for(ixgbe, IXGBE_STATUS, IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS, 0, 100, "the end of all DMA");
+}
+
+// 4.2.1.6.1 and 4.2.1.7: software and link reset together. The bits clear themselves when the reset is done; the EEPROM
+// takes up to 10 ms more to be read back.
+static int reset(struct ixgbe *ixgbe) {
+    ixgbe_set(ixgbe, IXGBE_CTRL, IXGBE_CTRL_RST | IXGBE_CTRL_LRST);
+    sleep_us(1000);
+    int error = wait_for(ixgbe, IXGBE_CTRL, IXGBE_CTRL_RST | IXGBE_CTRL_LRST, 0, 100, "the end of the reset");
+    if (!error) sleep_us(10000);
+    return error;
+}
+
+// 4.6.3: the card reads its EEPROM (MAC address, defaults) and clears its memories by itself.
+static int wait_until_ready(struct ixgbe *ixgbe) {
+    int error = wait_for(ixgbe, IXGBE_EEC, IXGBE_EEC_AUTO_RD, IXGBE_EEC_AUTO_RD, 1000, "reading of the EEPROM");
+    if (error) return error;
+    return wait_for(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_DMAIDONE, IXGBE_RDRXCTL_DMAIDONE, 1000,
+                    "initialization of the DMA engine");
+}
+
+// 4.6.4.2: 10 Gbit/s over SFI, as SFP+ modules want it: no negotiation, just light. Pin SDP3 is the module's TX_DISABLE,
+// and another driver may have left the laser off.
+static int start_link(struct ixgbe *ixgbe) {
+    ixgbe_clear(ixgbe, IXGBE_ESDP, IXGBE_ESDP_SDP3_DATA);
+    uint32_t autoc = ixgbe_read(ixgbe, IXGBE_AUTOC) & ~(uint32_t)IXGBE_AUTOC_LMS;
+    ixgbe_write(ixgbe, IXGBE_AUTOC,
+                autoc | IXGBE_LMS_10G_SERIAL_NO_AN << IXGBE_AUTOC_LMS_SHIFT | IXGBE_AUTOC_RESTART_AN);
+    return 0;
+}
+
+// 3.7.7.3: when the receive buffer is nearly full, ask the link partner to pause (XOFF), and let it go on (XON) when it
+// is half empty. And do the same for the partner. Without this, a burst that is faster than us is lost.
+static int start_flow_control(struct ixgbe *ixgbe) {
+    enum { KIB = 1024, XOFF_AT = 448 * KIB, XON_AT = 256 * KIB };  // of 512 KiB; the rest is for what is on its way
+    ixgbe_write(ixgbe, IXGBE_REG(FCRTL, 0), XON_AT | IXGBE_FCRTL_XONE);
+    ixgbe_write(ixgbe, IXGBE_REG(FCRTH, 0), XOFF_AT | IXGBE_FCRTH_FCEN);
+    ixgbe_write(ixgbe, IXGBE_REG(FCTTV, 0), 0xffff);  // pause as long as a frame can ask for ...
+    ixgbe_write(ixgbe, IXGBE_FCRTV, 0x7fff);          // ... and ask again at half time
+    ixgbe_set(ixgbe, IXGBE_MFLCN, IXGBE_MFLCN_RFCE);
+    ixgbe_write(ixgbe, IXGBE_FCCFG, 1u << IXGBE_FCCFG_TFCE_SHIFT);
+    return 0;
+}
+
+// 8.2.3.23. Byte counters have 36 bits in two registers; reading the high one clears both, so the low one goes first.
+static uint64_t read_bytes(struct ixgbe *ixgbe, uint32_t low, uint32_t high) {
+    uint64_t bytes = ixgbe_read(ixgbe, low);
+    return bytes | (uint64_t)(ixgbe_read(ixgbe, high) & 0xf) << 32;
+}
+
+static void accumulate_stats(struct ixgbe *ixgbe) {
+    struct nic_stats *stats = &ixgbe->stats;
+    stats->rx_packets += ixgbe_read(ixgbe, IXGBE_GPRC);
+    stats->tx_packets += ixgbe_read(ixgbe, IXGBE_GPTC);
+    stats->rx_bytes += read_bytes(ixgbe, IXGBE_GORCL, IXGBE_GORCH);
+    stats->tx_bytes += read_bytes(ixgbe, IXGBE_GOTCL, IXGBE_GOTCH);
+    stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(RXMPC, 0));
+    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues; queue++)
+        stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, queue));
+    stats->rx_errors += ixgbe_read(ixgbe, IXGBE_CRCERRS) + ixgbe_read(ixgbe, IXGBE_RLEC);
+}
+
+// 4.6.5: the counters clear when they are read.
+static int clear_stats(struct ixgbe *ixgbe) {
+    accumulate_stats(ixgbe);
+    ixgbe->stats = (struct nic_stats){0};
+    return 0;
+}
+
+// A ring's place and size, and both its ends at 0. The same four registers for both directions.
+static void set_ring(struct ixgbe *ixgbe, const struct ring *ring, uint32_t base_low, uint32_t base_high,
+                     uint32_t length, uint32_t head, uint32_t tail) {
+    ixgbe_write(ixgbe, base_low, (uint32_t)ring->memory.iova.value);
+    ixgbe_write(ixgbe, base_high, (uint32_t)(ring->memory.iova.value >> 32));
+    ixgbe_write(ixgbe, length, ring->size * (uint32_t)sizeof *ring->descriptors);
+    ixgbe_write(ixgbe, head, 0);
+    ixgbe_write(ixgbe, tail, 0);
+}
+
+// 7.1.2.8: a hash over addresses and ports picks one of 128 entries, and the entry names the queue. The key may be any
+// bits that look random.
+static void spread_over_queues(struct ixgbe *ixgbe) {
+    static const uint32_t key[] = {0x8f1d6a35, 0x2c94e07b, 0xd153b8f6, 0x49ae127d, 0x73c0fd98,
+                                   0x1be8642f, 0xa6079ec3, 0x5d3fb140, 0xe2785cda, 0x0496f71e};
+    for (uint32_t i = 0; i < IXGBE_RSSRK_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RSSRK, i), key[i]);
+    for (uint32_t i = 0; i < IXGBE_RETA_COUNT; i++) {
+        uint32_t entries = 0;
+        for (uint32_t j = 0; j < 4; j++) entries |= (4 * i + j) % ixgbe->nic.rx_queues << 8 * j;
+        ixgbe_write(ixgbe, IXGBE_REG(RETA, i), entries);
+    }
+    ixgbe_write(ixgbe, IXGBE_MRQC,
+                IXGBE_MRQE_RSS << IXGBE_MRQC_MRQE_SHIFT | IXGBE_MRQC_RSS_IPV4 | IXGBE_MRQC_RSS_TCPIPV4 |
+                    IXGBE_MRQC_RSS_UDPIPV4 | IXGBE_MRQC_RSS_IPV6 | IXGBE_MRQC_RSS_TCPIPV6 | IXGBE_MRQC_RSS_UDPIPV6);
+}
+
+// 4.6.7, first half: what the whole receive unit shares.
+static int set_up_receive_unit(struct ixgbe *ixgbe) {
+    ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
+    // These tables are memory, and a reset leaves memory as it was. Address 0 is the card's own, from the EEPROM.
+    for (uint32_t i = 1; i < IXGBE_RAH_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RAH, i), 0);
+    for (uint32_t i = 0; i < IXGBE_MTA_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(MTA, i), 0);
+
+    ixgbe_write(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_BAM);  // broadcasts too
+    // Strip the CRC, and say so in both places that need to know. Two fields of RDRXCTL have reset values that the
+    // datasheet asks software to change: RSCFRSTSIZE to 0, RSCACKC and FCOE_WRFIX to 1 (8.2.3.8.8).
+    ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_RXCRCSTRP);
+    ixgbe_clear(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_RSCFRSTSIZE);
+    ixgbe_set(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_CRC_STRIP | IXGBE_RDRXCTL_RSCACKC | IXGBE_RDRXCTL_FCOE_WRFIX);
+    if (ixgbe->nic.rx_queues > 1) spread_over_queues(ixgbe);
+    return 0;
+}
+
+// 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is enabled
+// (4.6.7.1) hand it the first descriptors.
+static void ring_rx_doorbell(struct ixgbe *ixgbe, uint32_t queue) {
+    const struct ring *ring = &ixgbe->rx[queue].ring;
+    barrier_before_doorbell();
+    ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_RDT, queue), ring_slot(ring, ring->tail));
+}
+
+static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
+    uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), format = ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue);
+    set_ring(ixgbe, &ixgbe->rx[queue].ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue),
+             ixgbe_rx_queue_reg(IXGBE_RDBAH, queue), ixgbe_rx_queue_reg(IXGBE_RDLEN, queue),
+             ixgbe_rx_queue_reg(IXGBE_RDH, queue), ixgbe_rx_queue_reg(IXGBE_RDT, queue));
+    // 8.2.3.8.7: one buffer a packet, of the size that the pool's buffers really have, counted in KiB. With several
+    // queues, one that nobody empties must not hold up the others: then its packets are dropped (DROP_EN).
+    ixgbe_write(ixgbe, format,
+                IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT |
+                    IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
+                    (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
+    ixgbe_set(ixgbe, control, IXGBE_RXDCTL_ENABLE);
+    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, 100, "enabling of an RX queue");
+    if (error) return error;
+    ring_fill(&ixgbe->rx[queue].ring, &ixgbe_rx_format, ixgbe->rx[queue].pool);
+    ring_rx_doorbell(ixgbe, queue);
+    return 0;
+}
+
+static int start_receive_queues(struct ixgbe *ixgbe) {
+    int error = 0;
+    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++) error = start_rx_queue(ixgbe, queue);
+    return error;
+}
+
+// 4.6.7, last step: while the receiver is switched on, the data path in front of it is held, so that it does not start in
+// the middle of a frame.
+static int open_receiver(struct ixgbe *ixgbe) {
+    ixgbe_set(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
+    int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 10,
+                         "emptying of the receive path");
+    if (error) return error;
+    ixgbe_set(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_NS_DIS);  // no snooping tricks: DMA stays coherent with our caches
+    ixgbe_set(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
+    ixgbe_clear(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
+    return 0;
+}
+
+// 4.6.8: what all TX queues share. The arbiter must rest while MTQC changes.
+static int set_up_transmit_unit(struct ixgbe *ixgbe) {
+    ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_TXCRCEN | IXGBE_HLREG0_TXPADEN);
+    ixgbe_set(ixgbe, IXGBE_RTTDCS, IXGBE_RTTDCS_ARBDIS);
+    ixgbe_write(ixgbe, IXGBE_MTQC, 0);  // no traffic classes, no virtual machines: plain queues
+    ixgbe_write(ixgbe, IXGBE_DTXMXSZRQ, 0xfff);
+    ixgbe_clear(ixgbe, IXGBE_RTTDCS, IXGBE_RTTDCS_ARBDIS);
+    ixgbe_set(ixgbe, IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE);
+    return 0;
+}
+
+static int start_tx_queue(struct ixgbe *ixgbe, uint32_t queue) {
+    uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
+    set_ring(ixgbe, &ixgbe->tx[queue].ring, ixgbe_tx_queue_reg(IXGBE_TDBAL, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDBAH, queue), ixgbe_tx_queue_reg(IXGBE_TDLEN, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDH, queue), ixgbe_tx_queue_reg(IXGBE_TDT, queue));
+    // 7.2.3.4: fetch descriptors when fewer than 32 are on the card and 8 are waiting. Write back (WTHRESH 0) exactly
+    // those that ask for a report.
+    ixgbe_write(ixgbe, control, 32u << IXGBE_TXDCTL_PTHRESH_SHIFT | 8u << IXGBE_TXDCTL_HTHRESH_SHIFT);
+    ixgbe_set(ixgbe, control, IXGBE_TXDCTL_ENABLE);
+    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, 100, "enabling of a TX queue");
+}
+
+static int start_transmit_queues(struct ixgbe *ixgbe) {
+    int error = 0;
+    for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++) error = start_tx_queue(ixgbe, queue);
+    return error;
+}
+
+// ---- Packets ------------------------------------------------------------------------------------------------------
+
+static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **buffers, uint32_t count) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    struct ixgbe_rx_queue *rx = &ixgbe->rx[queue];
+    uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &ixgbe->broken);
+    // A doorbell is a write across the bus. It pays from a batch of empty descriptors on.
+    if (ring_free(&rx->ring) >= RING_REFILL && ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool))
+        ring_rx_doorbell(ixgbe, queue);
+    return received;
+}
+
+static uint32_t transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers, uint32_t count) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    struct ring *ring = &ixgbe->tx[queue].ring;
+    // Looking for DD touches a cache line that the card has written. It pays when there should be something to find.
+    if (ring_in_use(ring) >= CLEAN_AT || !count) ring_clean(ring, &ixgbe_tx_format);
+    uint32_t linked = ring_link(ring, &ixgbe_tx_format, buffers, count);
+    if (linked) {
+        barrier_before_doorbell();
+        ixgbe_write(ixgbe, ixgbe_tx_queue_reg(IXGBE_TDT, queue), ring_slot(ring, ring->tail));
+    }
+    return linked;
+}
+
+// ---- Everything that is not packets -------------------------------------------------------------------------------
+
+static void read_stats(struct nic *nic, struct nic_stats *stats) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    accumulate_stats(ixgbe);
+    *stats = ixgbe->stats;
+    stats->rx_errors += ixgbe->broken;
+}
+
+// 8.2.3.7.8: the first byte on the wire is the lowest one.
+static void get_mac(const struct nic *nic, uint8_t mac[6]) {
+    const struct ixgbe *ixgbe = (const struct ixgbe *)nic;
+    uint64_t address = ixgbe_read(ixgbe, IXGBE_REG(RAL, 0)) | (uint64_t)ixgbe_read(ixgbe, IXGBE_REG(RAH, 0)) << 32;
+    for (int i = 0; i < 6; i++) mac[i] = (uint8_t)(address >> 8 * i);
+}
+
+static int set_mac(struct nic *nic, const uint8_t mac[6]) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    static const uint8_t none[6];
+    if (mac[0] & 1 || !memcmp(mac, none, sizeof none))
+        return log_error(-EINVAL, "%s: %02x:%02x:%02x:%02x:%02x:%02x cannot be a card's own address",
+                         nic->device.address, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    ixgbe_write(ixgbe, IXGBE_REG(RAL, 0),
+                mac[0] | (uint32_t)mac[1] << 8 | (uint32_t)mac[2] << 16 | (uint32_t)mac[3] << 24);
+    ixgbe_write(ixgbe, IXGBE_REG(RAH, 0), mac[4] | (uint32_t)mac[5] << 8 | IXGBE_RAH_AV);
+    return 0;
+}
+
+static void set_promiscuous(struct nic *nic, bool on) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    if (on)
+        ixgbe_set(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
+    else
+        ixgbe_clear(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
+}
+
+static uint32_t link_mbit(const struct nic *nic) {
+    uint32_t links = ixgbe_read((const struct ixgbe *)nic, IXGBE_LINKS);
+    if (!(links & IXGBE_LINKS_LINK_UP)) return 0;
+    switch ((links & IXGBE_LINKS_LINK_SPEED) >> IXGBE_LINKS_LINK_SPEED_SHIFT) {
+    case IXGBE_SPEED_100M: return 100;
+    case IXGBE_SPEED_1G: return 1000;
+    case IXGBE_SPEED_10G: return 10000;
+    default: return 0;
+    }
+}
+
+// ---- Memory, opening, closing -------------------------------------------------------------------------------------
+
+static int allocate(struct ixgbe *ixgbe, const struct nic_config *config) {
+    struct dma_space *space = ixgbe->nic.space;
+    int error = 0;
+    for (uint32_t i = 0; i < config->rx_queues && !error; i++) {
+        error = mempool_create(space, config->rx_buffers, IXGBE_BUFFER_SIZE, &ixgbe->rx[i].pool);
+        if (!error) error = ring_create(space, config->rx_ring_size, &ixgbe->rx[i].ring);
+    }
+    for (uint32_t i = 0; i < config->tx_queues && !error; i++)
+        error = ring_create(space, config->tx_ring_size, &ixgbe->tx[i].ring);
+    return error;
+}
+
+static void release(struct ixgbe *ixgbe) {
+    for (uint32_t i = 0; i < IXGBE_MOST_QUEUES; i++) {
+        ring_destroy(ixgbe->nic.space, &ixgbe->tx[i].ring);
+        ring_destroy(ixgbe->nic.space, &ixgbe->rx[i].ring);
+        mempool_destroy(ixgbe->rx[i].pool);
+    }
+    if (ixgbe->bar) munmap(ixgbe->bar, ixgbe->bar_size);
+    free(ixgbe);
+}
+
+// 4.6.7.1.2 and 4.6.8.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may still
+// be writing what it had in hand. What cannot be stopped politely, the reset stops.
+static void stop(struct ixgbe *ixgbe) {
+    disable_interrupts(ixgbe);
+    ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
+    int error = 0;
+    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++) {
+        uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue);
+        ixgbe_clear(ixgbe, control, IXGBE_RXDCTL_ENABLE);
+        error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, 0, 100, "stopping of an RX queue");
+    }
+    for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++) {
+        uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
+        ixgbe_clear(ixgbe, control, IXGBE_TXDCTL_ENABLE);
+        error = wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, 0, 100, "stopping of a TX queue");
+    }
+    sleep_us(100);
+    if (!error) error = stop_bus_mastering(ixgbe);
+    if (!error) error = reset(ixgbe);
+    if (error) log_warning("%s was not stopped in good order; taking its bus mastering away", ixgbe->nic.device.address);
+}
+
+static void close_nic(struct nic *nic) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    struct vfio_device device = nic->device;
+    stop(ixgbe);
+    vfio_set_bus_mastering(&device, false);
+    release(ixgbe);
+    vfio_device_close(&device);
+}
+
+static const struct nic_ops ops = {
+    .name = "ixgbe",
+    .receive = receive,
+    .transmit = transmit,
+    .read_stats = read_stats,
+    .get_mac = get_mac,
+    .set_mac = set_mac,
+    .set_promiscuous = set_promiscuous,
+    .link_mbit = link_mbit,
+    .close = close_nic,
+};
+
+static int (*const bring_up[])(struct ixgbe *ixgbe) = {
+    disable_interrupts,       // 4.6.3.1
+    stop_bus_mastering,       // 5.2.5.3.2
+    reset,                    // 4.6.3.2
+    disable_interrupts,       // again: the reset may have changed the masks
+    wait_until_ready,         // 4.6.3
+    start_flow_control,       // 3.7.7.3
+    start_link,               // 4.6.4
+    clear_stats,              // 4.6.5
+    set_up_receive_unit,      // 4.6.7
+    start_receive_queues,     // 4.6.7.1
+    set_up_transmit_unit,     // 4.6.8
+    start_transmit_queues,    // 4.6.8.1
+    open_receiver,            // 4.6.7, last, when somebody is there to take the packets
+};
+
+static int check_queues(const struct vfio_device *device, const struct nic_config *config) {
+    if (config->rx_queues <= IXGBE_MOST_QUEUES && config->tx_queues <= IXGBE_MOST_QUEUES) return 0;
+    return log_error(-EINVAL, "%s: %u RX and %u TX queues; this driver handles up to %d of each", device->address,
+                     config->rx_queues, config->tx_queues, IXGBE_MOST_QUEUES);
+}
+
+int ixgbe_open(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,
+               struct nic **nic) {
+    int error = check_queues(device, config);
+    if (error) return error;
+    struct ixgbe *ixgbe = calloc(1, sizeof *ixgbe);
+    if (!ixgbe) return log_error(-ENOMEM, "%s", device->address);
+    ixgbe->nic = (struct nic){.ops = &ops,
+                              .device = *device,
+                              .space = space,
+                              .rx_queues = config->rx_queues,
+                              .tx_queues = config->tx_queues};
+
+    error = vfio_region_map(device, VFIO_PCI_BAR0_REGION_INDEX, &ixgbe->bar, &ixgbe->bar_size);
+    if (!error) error = allocate(ixgbe, config);
+    if (!error) error = vfio_set_bus_mastering(device, true);
+    size_t step = 0, steps = sizeof bring_up / sizeof *bring_up;
+    while (!error && step < steps) error = bring_up[step++](ixgbe);
+    if (error) {
+        // Memory is given back only when the card cannot reach it any more.
+        vfio_set_bus_mastering(device, false);
+        release(ixgbe);
+        return error;
+    }
+    *nic = &ixgbe->nic;
+    return 0;
+}

@@ -1,0 +1,49 @@
+// ixgbe_descriptors.h: what the 82599 writes into descriptors and wants to find there: its format for chapter 4's rings.
+//
+// Of the many that the card knows these are the two that fit the plain case, one packet in one buffer: the advanced
+// receive descriptor (7.1.6) and the advanced data descriptor (7.2.3.2.4).
+#pragma once
+
+#include "ixgbe_regs.h"
+#include "ring.h"
+
+enum { IXGBE_BUFFER_SIZE = MEMPOOL_DEFAULT_SIZE };  // holds every frame that MAXFRS lets in, 1518 bytes (8.2.3.22.13)
+
+// Both words of a descriptor are read and written whole, so that neither side ever sees half of one.
+static inline void descriptor_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
+static inline uint64_t descriptor_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
+
+// 7.1.6.1: where to put a packet. There is no header buffer; its field being 0 also clears last round's DD.
+static inline void ixgbe_write_rx(struct descriptor *descriptor, iova_t data) {
+    descriptor_store(&descriptor->word[0], data.value);
+    descriptor_store(&descriptor->word[1], 0);
+}
+
+// 7.1.6.2: status and errors in the low half of the second word, the length above them.
+static inline enum rx_state ixgbe_read_rx(const struct descriptor *descriptor, uint32_t *length) {
+    const uint32_t whole = IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
+    uint64_t word = descriptor_load(&descriptor->word[1]);
+    if (!(word & IXGBE_RXD_STATUS_DD)) return RX_EMPTY;
+    *length = word >> 32 & 0xffff;
+    return (word & (whole | IXGBE_RXD_ERROR_RXE)) == whole && *length <= IXGBE_BUFFER_SIZE ? RX_PACKET : RX_BROKEN;
+}
+
+// 7.2.3.2.4: an advanced data descriptor: one buffer that is a whole packet (EOP), CRC to be added (IFCS).
+static inline void ixgbe_write_tx(struct descriptor *descriptor, iova_t data, uint32_t length) {
+    const uint64_t command =
+        IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP;
+    descriptor_store(&descriptor->word[0], data.value);
+    descriptor_store(&descriptor->word[1], command | length | (uint64_t)length << (32 + IXGBE_TXD_OPT_PAYLEN_SHIFT));
+}
+
+static inline void ixgbe_request_report(struct descriptor *descriptor) {
+    descriptor_store(&descriptor->word[1], descriptor_load(&descriptor->word[1]) | IXGBE_TXD_CMD_RS);
+}
+
+// 7.2.3.2.5: the card overwrites the descriptor; DD is in the upper half of the second word.
+static inline bool ixgbe_tx_done(const struct descriptor *descriptor) {
+    return descriptor_load(&descriptor->word[1]) >> 32 & IXGBE_TXD_STATUS_DD;
+}
+
+static const struct rx_format ixgbe_rx_format = {ixgbe_write_rx, ixgbe_read_rx};
+static const struct tx_format ixgbe_tx_format = {ixgbe_write_tx, ixgbe_request_report, ixgbe_tx_done};

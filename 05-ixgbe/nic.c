@@ -1,0 +1,75 @@
+// nic.c: finds the driver for a card, by what its configuration space says it is.
+
+#include "nic.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/pci_regs.h>
+
+#include "clock.h"
+#include "ixgbe.h"
+#include "log.h"
+
+static const struct driver {
+    uint16_t vendor, device;
+    int (*open)(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,
+                struct nic **nic);
+} drivers[] = {
+    {IXGBE_VENDOR_ID, IXGBE_DEVICE_ID, ixgbe_open},
+};
+
+static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT};
+
+static struct nic_config with_defaults(const struct nic_config *wanted) {
+    struct nic_config config = wanted ? *wanted : defaults;
+    if (!config.rx_queues) config.rx_queues = defaults.rx_queues;
+    if (!config.tx_queues) config.tx_queues = defaults.tx_queues;
+    if (!config.rx_ring_size) config.rx_ring_size = defaults.rx_ring_size;
+    if (!config.tx_ring_size) config.tx_ring_size = defaults.tx_ring_size;
+    if (!config.rx_buffers) config.rx_buffers = defaults.rx_buffers;
+    return config;
+}
+
+static const struct driver *find_driver(const struct vfio_device *device, int *error) {
+    uint16_t id[2];
+    *error = vfio_config_read(device, PCI_VENDOR_ID, id, sizeof id);
+    if (*error) return NULL;
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
+        if (drivers[i].vendor == le16toh(id[0]) && drivers[i].device == le16toh(id[1])) return &drivers[i];
+    *error = log_error(-ENODEV, "%s is a %04x:%04x; this program drives the Intel 82599 only (%04x:%04x)",
+                       device->address, le16toh(id[0]), le16toh(id[1]), IXGBE_VENDOR_ID, IXGBE_DEVICE_ID);
+    return NULL;
+}
+
+int nic_host_open(struct nic_host *host) {
+    *host = (struct nic_host){0};
+    return vfio_container_open(&host->container);
+}
+
+void nic_host_close(struct nic_host *host) {
+    dma_space_close(&host->space);
+    vfio_container_close(&host->container);
+}
+
+int nic_open(struct nic_host *host, const char *address, const struct nic_config *wanted, struct nic **nic) {
+    struct nic_config config = with_defaults(wanted);
+    struct vfio_device device;
+    int error = vfio_device_open(&host->container, address, &device);
+    if (error) return error;
+    if (!host->space.container) error = dma_space_open(&host->space, &host->container);
+    const struct driver *driver = error ? NULL : find_driver(&device, &error);
+    if (driver) error = driver->open(&host->space, &device, &config, nic);
+    if (error) vfio_device_close(&device);
+    return error;
+}
+
+void nic_close(struct nic *nic) {
+    if (nic) nic->ops->close(nic);
+}
+
+uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms) {
+    uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
+    uint32_t mbit;
+    while (!(mbit = nic_link_mbit(nic)) && clock_ns() < deadline) sleep_us(1000);
+    return mbit;
+}
