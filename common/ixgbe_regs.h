@@ -84,6 +84,12 @@ enum { // MRQC.MRQE (8.2.3.7.12)
     IXGBE_MRQE_RSS = 1,
 };
 
+enum { // FCCFG.TFCE (8.2.3.3.7)
+    IXGBE_FCCFG_TFCE_NONE = 0,
+    IXGBE_FCCFG_TFCE_802_3X = 1, // pause the link
+    IXGBE_FCCFG_TFCE_PRIORITY = 2, // pause single classes
+};
+
 // Receive descriptors, advanced format (7.1.6)
 
 union ixgbe_rx_desc {
