@@ -1,34 +1,17 @@
 // checksum.c: the sums that the device computes instead of the processor.
 //
 // The Internet checksum (RFC 1071) is a sum in ones' complement, which does not care in which byte order or in how
-// wide words it is added up, as long as the result is folded to 16 bits at the end. So it goes eight bytes at a time.
+// wide words it is added up, as long as it is folded to 16 bits at the end. So it goes eight bytes at a time (core.h,
+// because every frame has two), and here for what is left of them.
 #include "core.h"
 
-#include <string.h>
-
-uint64_t checksum_add(const void *data, uint32_t length, uint64_t sum) {
-    const uint8_t *bytes = data;
-    for (; length >= 8; bytes += 8, length -= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        sum += word;
-        sum += sum < word;
-    }
-    if (length) {
-        uint64_t word = 0;
-        memcpy(&word, bytes, length);
-        sum += word;
-        sum += sum < word;
-    }
-    return sum;
-}
-
-uint16_t checksum_fold(uint64_t sum) {
-    sum = (sum >> 32) + (sum & 0xffffffff);
-    sum = (sum >> 32) + (sum & 0xffffffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    return (uint16_t)((sum >> 16) + sum);
+uint64_t checksum_rest(const uint8_t *bytes, uint32_t length, uint64_t sum) {
+    uint32_t four = 0;
+    uint16_t two = 0;
+    if (length & 4) memcpy(&four, bytes, 4);
+    if (length & 2) memcpy(&two, bytes + (length & 4), 2);
+    uint64_t one = length & 1 ? bytes[length & 6] : 0;
+    return sum_add(sum, (uint64_t)four + two + one);
 }
 
 // Bit by bit: nothing that is fast needs these two. The four bytes at `hole` count as zero.

@@ -5,8 +5,6 @@
 // also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
 #include "core.h"
 
-#include <string.h>
-
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TCP = 6, UDP = 17, SCTP = 132 };
 enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, OPTIONS = 60 };  // IPv6 extension headers
 

@@ -5,8 +5,6 @@
 // all there is to the capabilities, but for one bit: writing PCIe device control bit 15 resets the function.
 #include "core.h"
 
-#include <string.h>
-
 enum {
     COMMAND = 0x04,
     STATUS = 0x06,

@@ -26,18 +26,7 @@
 #include "sim.h"
 #include "wire.h"
 
-enum {  // until registers.def has them
-    IXGBE_RUC = 0x40a4, IXGBE_ROC = 0x40ac, IXGBE_RXMPC = 0x3fa0, IXGBE_LXOFFTXC = 0x3f68, IXGBE_LXONTXC = 0x3f60,
-    IXGBE_TPR = 0x40d0, IXGBE_TORL = 0x40c0, IXGBE_TORH = 0x40c4, IXGBE_PRC64 = 0x405c, IXGBE_BPRC = 0x4078,
-    IXGBE_MPRC = 0x407c, IXGBE_PTC64 = 0x40d8, IXGBE_BPTC = 0x40f4, IXGBE_MPTC = 0x40f0, IXGBE_TPT = 0x40d4,
-    IXGBE_RQSMR = 0x2300, IXGBE_TQSM = 0x8600, IXGBE_QPRC = 0x1030, IXGBE_QPRC_STRIDE = 0x40,
-    IXGBE_QBRC_L = 0x1034, IXGBE_QBRC_L_STRIDE = 0x40, IXGBE_QBRC_H = 0x1038, IXGBE_QBRC_H_STRIDE = 0x40,
-    IXGBE_RXDGPC = 0x2f50, IXGBE_RXDGBCL = 0x2f54, IXGBE_RXDGBCH = 0x2f58, IXGBE_QPRDC = 0x1430,
-    IXGBE_QPRDC_STRIDE = 0x40, IXGBE_QPTC = 0x8680, IXGBE_QPTC_STRIDE = 4, IXGBE_QBTC_L = 0x8700,
-    IXGBE_QBTC_L_STRIDE = 8, IXGBE_QBTC_H = 0x8704, IXGBE_QBTC_H_STRIDE = 8, IXGBE_TXDGPC = 0x87a0,
-    IXGBE_FDIRCTRL = 0xee00, IXGBE_FDIRCTRL_COUNT = 1, IXGBE_FDIRCTRL_STRIDE = 0, IXGBE_FDIRCTRL_INIT_DONE = 8,
-    IXGBE_FDIRCMD = 0xee2c, IXGBE_FDIRCMD_COUNT = 1, IXGBE_FDIRCMD_STRIDE = 0, IXGBE_FDIRCMD_CMD = 3,
-};
+#include <string.h>
 
 enum { SIM_BATCH = 64 };  // descriptors and frames that one step moves per queue
 #define SIM_NEVER UINT64_MAX
@@ -126,6 +115,12 @@ struct gathered {
 
 enum { GATHERED_BYTES = 256 * 1024 + 1024, SEGMENT_BYTES = 64 * 1024 + 1024 };
 
+// Frames of one direction since the last batch ended; then they are added to the registers.
+struct tally {
+    uint64_t bytes;  // CRCs not counted
+    uint32_t frames, sizes[6], multicasts, broadcasts;
+};
+
 enum timer { TIMER_RESET, TIMER_EEPROM, TIMER_DMA_READY, TIMER_LINK, TIMER_QUEUE, TIMER_INTERRUPT, TIMERS };
 enum link_state { LINK_DOWN, LINK_TRAINING, LINK_UP };
 
@@ -151,6 +146,9 @@ struct sim_device {
     unsigned active_count[2];
     struct dma_window window[DMA_KINDS];
 
+    struct tally received, sent;
+    uint32_t arrived_frames;  // received, and those that were filtered
+    uint64_t arrived_bytes;
     struct fifo fifo;
     bool fifo_full;     // reported
     bool pause_wanted;
@@ -290,8 +288,23 @@ bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t leng
 void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
 
 // checksum.c
-uint64_t checksum_add(const void *data, uint32_t length, uint64_t sum);
-uint16_t checksum_fold(uint64_t sum);  // not inverted
+static inline uint64_t sum_add(uint64_t sum, uint64_t word) { return sum + word + (sum + word < word); }
+uint64_t checksum_rest(const uint8_t *bytes, uint32_t length, uint64_t sum);
+static inline uint64_t checksum_add(const void *data, uint32_t length, uint64_t sum) {
+    const uint8_t *bytes = data;
+    uint64_t word;
+    for (; length >= 8; bytes += 8, length -= 8) {
+        memcpy(&word, bytes, 8);
+        sum = sum_add(sum, word);
+    }
+    return length ? checksum_rest(bytes, length, sum) : sum;
+}
+static inline uint16_t checksum_fold(uint64_t sum) {  // not inverted
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 16 & 0xffff) + (sum >> 32) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    return (uint16_t)((sum >> 16) + sum);
+}
 uint32_t crc32_ethernet(const void *data, uint32_t length);
 uint32_t crc32c_sctp(const void *data, uint32_t length);  // the checksum field, bytes 8 to 11, counted as zero
 
@@ -304,10 +317,21 @@ void interrupt_register_written(struct sim_device *device, uint32_t offset, uint
 uint32_t interrupt_register_read(struct sim_device *device, uint32_t offset, uint32_t value);
 
 // stats.c
+static inline void tally_frame(struct tally *tally, const uint8_t *bytes, uint32_t length) {
+    // 64, 65 to 127, 128 to 255, ... 1024 and more bytes, CRC included
+    uint32_t power = 31 - (uint32_t)__builtin_clz(length + 4);
+    tally->sizes[length <= 60 ? 0 : power < 10 ? power - 5 : 5]++;
+    tally->frames++;
+    tally->bytes += length;
+    if (!(bytes[0] & 1)) return;
+    if (bytes[0] == 0xff && bytes[1] == 0xff && bytes[2] == 0xff) {
+        tally->broadcasts++;
+    } else {
+        tally->multicasts++;
+    }
+}
 void count(struct sim_device *device, uint32_t offset, uint32_t n);
-void count64(struct sim_device *device, uint32_t low, uint32_t high, uint64_t n);
-void count_received(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void count_tallies(struct sim_device *device);
 void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);
 void count_undelivered(struct sim_device *device, unsigned queue);
-void count_sent(struct sim_device *device, const uint8_t *bytes, uint32_t length);
 void count_queue_sent(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);

@@ -8,13 +8,12 @@
 #include "iommu.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {  // how long things take; short, but not nothing
     RESET_NS = 5000,
     EEPROM_LOAD_NS = 200000,
     DMA_READY_NS = 300000,
-    SCAN_TURNS = 64,  // a busy device looks at all its queues' control registers only every so many steps
+    SCAN_TURNS = 256,  // a busy device looks at all its queues' control registers only every so many steps
 };
 
 // 4.2.1.6.1: CTRL.RST and CTRL.LRST reset everything but the PCIe configuration. The device then loads its EEPROM
@@ -107,6 +106,7 @@ uint32_t sim_register_read(struct sim_device *device, uint32_t offset) {
     run_timers(device);
     const struct map_entry *entry = map_at(offset);
     uint32_t *home = reg_at(device, entry->offset);
+    if (entry->access == ACCESS_RC) count_tallies(device);
     uint32_t value = entry->row && entry->access != ACCESS_WO ? load(home) : 0;
     if (entry->row && entry->access == ACCESS_RC) store(home, 0);
     if (entry->row && entry->access == ACCESS_SEM) store(home, value | 1);
@@ -219,6 +219,7 @@ bool sim_step(struct sim_device *device) {
     moved |= transmit_step(device);
     moved |= receive_step(device);
     interrupts_send(device);
+    count_tallies(device);
     dma_forget(device);
     device->idle = !moved;
     return moved;

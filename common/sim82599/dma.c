@@ -9,8 +9,6 @@
 #include "core.h"
 #include "iommu.h"
 
-#include <string.h>
-
 void dma_forget(struct sim_device *device) {
     for (int kind = 0; kind < DMA_KINDS; kind++) device->window[kind].size = 0;
 }

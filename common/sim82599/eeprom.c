@@ -7,8 +7,6 @@
 // Software reads it one word at a time through EERD, or drives the four wires of the SPI bus itself through EEC.
 #include "core.h"
 
-#include <string.h>
-
 enum {
     CORE0 = 0x40,       // station address, loaded into RAL[0] and RAH[0]
     PBA = 0x48,         // part number, as text

@@ -4,8 +4,6 @@
 // one is counted where a driver would look for it, or nowhere: frames for somebody else are no error.
 #include "core.h"
 
-#include <string.h>
-
 enum { SHORTEST = 60, LONGEST = 1514 };  // without CRC
 
 static bool tagged(const struct sim_device *device, const uint8_t *frame) {

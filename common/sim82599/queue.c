@@ -13,8 +13,6 @@
 // Where the control register is plain memory of the driver's (threaded mode) nobody sees reads, and both are immediate.
 #include "core.h"
 
-#include <string.h>
-
 enum { CHANGE_NS = 100000 };
 
 _Static_assert(IXGBE_RDBAH - IXGBE_RDBAL == 4 * Q_BASE_HIGH && IXGBE_TDBAH - IXGBE_TDBAL == 4 * Q_BASE_HIGH, "");

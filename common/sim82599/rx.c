@@ -8,8 +8,6 @@
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
 #include "core.h"
 
-#include <string.h>
-
 void receive_reset(struct sim_device *device) {
     device->fifo.read = device->fifo.write = device->fifo.used = 0;
     device->fifo_full = device->pause_wanted = false;
@@ -89,10 +87,10 @@ void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t len
         if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
         return;
     }
-    count(device, IXGBE_TPR, 1);
-    count64(device, IXGBE_TORL, IXGBE_TORH, length + 4);
+    device->arrived_frames++;
+    device->arrived_bytes += length;
     if (!filter_takes(device, bytes, length)) return;
-    count_received(device, bytes, length);
+    tally_frame(&device->received, bytes, length);
     if (sim_observed) observe_frame(device, false, bytes, length);
 
     uint32_t size = reg(device, IXGBE_RXPBSIZE);
@@ -120,6 +118,7 @@ struct engine {
     struct ring ring;
     uint32_t buffer;  // bytes in one
     uint32_t control;
+    bool runs;
     uint32_t frames;
     uint64_t bytes;
 };
@@ -141,7 +140,9 @@ static void turn_to(struct sim_device *device, struct engine *engine, struct que
         .ring = queue_ring(queue),
         .buffer = field(control, IXGBE_SRRCTL_BSIZEPACKET) * 1024,
         .control = control,
+        .runs = queue_runs(queue),
     };
+    if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
     uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
@@ -205,15 +206,14 @@ static bool place(struct sim_device *device, struct engine *engine, const struct
 // The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
 static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
     struct queue *queue = &device->queues[SIM_RING_RX][frame->queue];
-    if (!queue_runs(queue)) {
+    if (engine->queue != queue) turn_to(device, engine, queue);
+    if (!engine->runs) {
         drop(device, frame, queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
     }
-    if (engine->queue != queue) turn_to(device, engine, queue);
     struct ring *ring = &engine->ring;
     uint32_t needed = engine->buffer ? (frame->length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
     uint32_t available = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
-    if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) available = 0;
     if (needed > available) {
         bool never = needed >= ring->size && ring->size > 0;
         if (!never && !(engine->control & IXGBE_SRRCTL_DROP_EN)) return false;
@@ -222,6 +222,7 @@ static bool deliver(struct sim_device *device, struct engine *engine, struct fra
     }
     if (!place(device, engine, frame)) {
         queue_halt(device, queue, "DMA fault: receive queue halted");
+        engine->runs = false;
         drop(device, frame, "DMA fault");
     }
     return true;

@@ -5,8 +5,6 @@
 // change while it is high is a start or a stop. After eight bits the receiver answers by pulling data down.
 #include "core.h"
 
-#include <string.h>
-
 enum { IDLE, ADDRESS, OFFSET, WRITE, READ };
 
 // A 10GBASE-SR module: what a driver, and `ethtool -m`, look at. Lengths in the units of SFF-8472.

@@ -10,13 +10,14 @@
 #include "core.h"
 
 #include <errno.h>
-#include <string.h>
 
 enum { SHORTEST = 60 };  // without CRC
 
 struct engine {
     struct queue *queue;
     struct ring ring;
+    uint32_t mac;   // HLREG0
+    bool dark;      // the laser is off
     uint32_t frames;
     uint64_t bytes;
     bool reported;  // some descriptor asked for its status
@@ -33,21 +34,20 @@ void transmit_queue_stopped(struct sim_device *device, unsigned queue) {
 
 // The MAC: pads, loops back, and hands over to the wire.
 static int to_wire(struct sim_device *device, struct engine *engine, const uint8_t *bytes, uint32_t length) {
-    uint32_t mac = reg(device, IXGBE_HLREG0);
-    if (length < SHORTEST && mac & IXGBE_HLREG0_TXPADEN) {
+    if (length < SHORTEST && engine->mac & IXGBE_HLREG0_TXPADEN) {
         memmove(device->segment, bytes, length);
         memset(device->segment + length, 0, SHORTEST - length);
         bytes = device->segment;
         length = SHORTEST;
     }
-    if (mac & IXGBE_HLREG0_LPBK) {
+    if (engine->mac & IXGBE_HLREG0_LPBK) {
         receive_frame(device, bytes, length);
-    } else if (device->wire && sim_laser_on(device)) {
+    } else if (device->wire && !engine->dark) {
         int error = device->wire->ops->send(device->wire, bytes, length);
         if (error == -EAGAIN) return error;
     }
     if (sim_observed) observe_frame(device, true, bytes, length);
-    count_sent(device, bytes, length);
+    tally_frame(&device->sent, bytes, length);
     engine->frames++;
     engine->bytes += length;
     return 0;
@@ -378,7 +378,8 @@ static int send_next(struct sim_device *device, struct engine *engine) {
 }
 
 static bool serve(struct sim_device *device, struct queue *queue) {
-    struct engine engine = {.queue = queue, .ring = queue_ring(queue)};
+    struct engine engine = {
+        .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     for (unsigned i = 0; i < SIM_BATCH && engine.ring.head != engine.ring.tail; i++) {
         int error = send_next(device, &engine);
