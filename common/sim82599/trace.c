@@ -36,7 +36,7 @@ static struct {
     const char *where;
     char where_buffer[256];
     uint64_t first_ns;
-    struct line line;
+    struct text line;
 } trace;
 
 // The last read, and how often it has come again with the same result.
@@ -119,15 +119,15 @@ static const char *error_text(int error) {
 }
 
 static void complain(const char *what, int error) {
-    static struct line line;
+    static struct text line;
     const char *text = error_text(error);
     line.length = 0;
-    line_format(&line, "sim82599: trace: %s %s: ", what, trace.where);
+    text_format(&line, "sim82599: trace: %s %s: ", what, trace.where);
     if (text)
-        line_format(&line, "%s", text);
+        text_format(&line, "%s", text);
     else
-        line_format(&line, "error %u", (unsigned)error);
-    line_write(&line, STDERR_FILENO);
+        text_format(&line, "error %u", (unsigned)error);
+    text_write(&line, STDERR_FILENO);
 }
 
 static void trace_stop(void) {
@@ -138,15 +138,15 @@ static void trace_stop(void) {
     sim_observed = trace.was_observed;
 }
 
-static void emit(struct line *line) {
-    int error = line_write(line, trace.fd);
+static void emit(struct text *line) {
+    int error = text_write(line, trace.fd);
     if (error == 0) return;
     complain("the trace ends here, cannot write", -error);
     trace_stop();
 }
 
-static struct line *start_at(const struct sim_device *device, uint64_t now) {
-    struct line *line = &trace.line;
+static struct text *start_at(const struct sim_device *device, uint64_t now) {
+    struct text *line = &trace.line;
     if (!trace.started) {
         trace.started = true;
         trace.first_ns = now;
@@ -162,11 +162,11 @@ static struct line *start_at(const struct sim_device *device, uint64_t now) {
         digits[n++] = (char)('0' + tenths % 10);
     while ((tenths /= 10) > 0 || n < 2);
     line->length = 0;
-    line_pad(line, n < TIME_DIGITS ? TIME_DIGITS - n : 0);
-    while (n > 1) line->text[line->length++] = digits[--n];
-    line_format(line, ".");
-    line->text[line->length++] = digits[0];
-    line_format(line, "us p%u ", sim_port(device));
+    text_pad(line, n < TIME_DIGITS ? TIME_DIGITS - n : 0);
+    while (n > 1) line->bytes[line->length++] = digits[--n];
+    text_format(line, ".");
+    line->bytes[line->length++] = digits[0];
+    text_format(line, "us p%u ", sim_port(device));
     return line;
 }
 
@@ -175,14 +175,14 @@ void trace_flush(void) {
     unsigned times = repeated.times;
     repeated.times = 0;
     if (getpid() != repeated.owner) return;
-    struct line *line = start_at(repeated.device, repeated.last_ns);
-    line_format(line, "R ...");
-    line_pad(line, COLUMN_VALUE);
-    line_format(line, times == 1 ? "once more" : "%u times more", times);
+    struct text *line = start_at(repeated.device, repeated.last_ns);
+    text_format(line, "R ...");
+    text_pad(line, COLUMN_VALUE);
+    text_format(line, times == 1 ? "once more" : "%u times more", times);
     emit(line);
 }
 
-static struct line *start(const struct sim_device *device) {
+static struct text *start(const struct sim_device *device) {
     if (!trace.on) return NULL;
     trace_flush();
     repeated.device = NULL;
@@ -212,10 +212,10 @@ int trace_open(const char *where) {
             return -error;
         }
     } else if (strcmp(where, "-") != 0 && strcmp(where, "text") != 0) {
-        static struct line line;
+        static struct text line;
         line.length = 0;
-        line_format(&line, "sim82599: trace: \"%s\" is neither \"-\" (standard error) nor \"text:FILE\"", trace.where);
-        line_write(&line, STDERR_FILENO);
+        text_format(&line, "sim82599: trace: \"%s\" is neither \"-\" (standard error) nor \"text:FILE\"", trace.where);
+        text_write(&line, STDERR_FILENO);
         return -EINVAL;
     }
     trace.fd = fd;
@@ -228,29 +228,29 @@ int trace_open(const char *where) {
 
 // Registers.
 
-static void append_field(struct line *line, const struct field *field, uint32_t value, const char *row_name) {
+static void append_field(struct text *line, const struct field *field, uint32_t value, const char *row_name) {
     uint32_t bits = value >> field->shift & (0xffffffffu >> (32 - field->width));
     if (bits == 0) return;
     if (field->width == 1)
-        line_format(line, " %s", field->name);
+        text_format(line, " %s", field->name);
     else if (strcmp(field->name, row_name) == 0) // RDT has one field, RDT
-        line_format(line, " %u", bits);
+        text_format(line, " %u", bits);
     else
-        line_format(line, field->width > 9 ? " %s=%x" : " %s=%u", field->name, bits);
+        text_format(line, field->width > 9 ? " %s=%x" : " %s=%u", field->name, bits);
 }
 
-static void append_fields(struct line *line, unsigned row, uint32_t value) {
+static void append_fields(struct text *line, unsigned row, uint32_t value) {
     row = row_with_fields(row);
     for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++)
         if (fields[i].row == row) append_field(line, &fields[i], value, rows[row].name);
 }
 
-static void trace_access(struct line *line, char direction, uint32_t offset, uint32_t value) {
+static void trace_access(struct text *line, char direction, uint32_t offset, uint32_t value) {
     static const char digits[] = "0123456789abcdef";
-    line_format(line, direction == 'R' ? "R %r" : "W %r", offset);
-    line_pad(line, COLUMN_VALUE - 1);
-    line_format(line, " 0x");
-    for (int shift = 28; shift >= 0; shift -= 4) line->text[line->length++] = digits[value >> shift & 15];
+    text_format(line, direction == 'R' ? "R %r" : "W %r", offset);
+    text_pad(line, COLUMN_VALUE - 1);
+    text_format(line, " 0x");
+    for (int shift = 28; shift >= 0; shift -= 4) line->bytes[line->length++] = digits[value >> shift & 15];
     const struct register_row *row = register_at(offset);
     if (row) append_fields(line, (unsigned)(row - rows), value);
     emit(line);
@@ -264,7 +264,7 @@ void trace_register_read(struct sim_device *device, uint32_t offset, uint32_t va
         repeated.owner = getpid();
         return;
     }
-    struct line *line = start(device);
+    struct text *line = start(device);
     if (!line) return;
     trace_access(line, 'R', offset, value);
     repeated.device = device;
@@ -273,7 +273,7 @@ void trace_register_read(struct sim_device *device, uint32_t offset, uint32_t va
 }
 
 void trace_register_write(struct sim_device *device, uint32_t offset, uint32_t value) {
-    struct line *line = start(device);
+    struct text *line = start(device);
     if (line) trace_access(line, 'W', offset, value);
 }
 
@@ -284,9 +284,9 @@ struct flag {
     const char *name;
 };
 
-static void append_flags(struct line *line, const struct flag *flags, uint32_t value) {
+static void append_flags(struct text *line, const struct flag *flags, uint32_t value) {
     for (; flags->mask; flags++)
-        if (value & flags->mask) line_format(line, " %s", flags->name);
+        if (value & flags->mask) text_format(line, " %s", flags->name);
 }
 
 static const struct flag tx_command[] = {
@@ -312,24 +312,24 @@ static bool legacy_receive(const struct sim_device *device, unsigned queue) {
     return (srrctl & IXGBE_SRRCTL_DESCTYPE) >> IXGBE_SRRCTL_DESCTYPE_SHIFT == IXGBE_DESCTYPE_LEGACY;
 }
 
-static struct line *start_ring(struct sim_device *device, enum sim_ring ring, unsigned queue, unsigned index) {
-    struct line *line = start(device);
-    if (line) line_format(line, "DMA %s ring %u [%u] ", ring == SIM_RING_RX ? "RX" : "TX", queue, index);
+static struct text *start_ring(struct sim_device *device, enum sim_ring ring, unsigned queue, unsigned index) {
+    struct text *line = start(device);
+    if (line) text_format(line, "DMA %s ring %u [%u] ", ring == SIM_RING_RX ? "RX" : "TX", queue, index);
     return line;
 }
 
-static void append_rx_fetch(struct line *line, const void *bytes, bool legacy) {
+static void append_rx_fetch(struct text *line, const void *bytes, bool legacy) {
     union ixgbe_rx_desc descriptor;
     memcpy(&descriptor, bytes, sizeof descriptor);
-    line_format(line, "fetch: buffer iova %q", descriptor.read.packet_iova);
-    if (!legacy && descriptor.read.header_iova) line_format(line, " header iova %q", descriptor.read.header_iova);
+    text_format(line, "fetch: buffer iova %q", descriptor.read.packet_iova);
+    if (!legacy && descriptor.read.header_iova) text_format(line, " header iova %q", descriptor.read.header_iova);
 }
 
-static void append_tx_context(struct line *line, const void *bytes) {
+static void append_tx_context(struct text *line, const void *bytes) {
     struct ixgbe_tx_context_desc context;
     memcpy(&context, bytes, sizeof context);
     uint32_t l4 = context.command & IXGBE_TXC_L4T;
-    line_format(line, "fetch: context %u: MACLEN %u IPLEN %u L4LEN %u MSS %u %s %s",
+    text_format(line, "fetch: context %u: MACLEN %u IPLEN %u L4LEN %u MSS %u %s %s",
                 (context.segmentation & IXGBE_TXC_IDX) >> IXGBE_TXC_IDX_SHIFT,
                 (context.header_lengths & IXGBE_TXC_MACLEN) >> IXGBE_TXC_MACLEN_SHIFT,
                 context.header_lengths & IXGBE_TXC_IPLEN,
@@ -338,10 +338,10 @@ static void append_tx_context(struct line *line, const void *bytes) {
                 context.command & IXGBE_TXC_IPV4 ? "IPv4" : "IPv6",
                 l4 == IXGBE_TXC_L4T_TCP ? "TCP" : l4 == IXGBE_TXC_L4T_SCTP ? "SCTP" : "UDP");
     uint32_t vlan = (context.header_lengths & IXGBE_TXC_VLAN) >> IXGBE_TXC_VLAN_SHIFT;
-    if (vlan) line_format(line, " VLAN %u", vlan);
+    if (vlan) text_format(line, " VLAN %u", vlan);
 }
 
-static void append_tx_fetch(struct line *line, const void *bytes) {
+static void append_tx_fetch(struct text *line, const void *bytes) {
     union ixgbe_tx_desc descriptor;
     memcpy(&descriptor, bytes, sizeof descriptor);
     uint32_t command = descriptor.read.command, options = descriptor.read.options;
@@ -350,17 +350,17 @@ static void append_tx_fetch(struct line *line, const void *bytes) {
         append_tx_context(line, bytes);
         return;
     }
-    line_format(line, "fetch: %s iova %q length %u", advanced ? "data" : "legacy", descriptor.read.iova,
+    text_format(line, "fetch: %s iova %q length %u", advanced ? "data" : "legacy", descriptor.read.iova,
                 command & IXGBE_TXD_CMD_LENGTH);
     append_flags(line, tx_command, command);
     if (!advanced) return;
     append_flags(line, tx_options, options);
-    line_format(line, " PAYLEN %u", options >> IXGBE_TXD_OPT_PAYLEN_SHIFT);
+    text_format(line, " PAYLEN %u", options >> IXGBE_TXD_OPT_PAYLEN_SHIFT);
 }
 
 void trace_fetch(struct sim_device *device, enum sim_ring ring, unsigned queue, unsigned index,
                  const void *descriptor) {
-    struct line *line = start_ring(device, ring, queue, index);
+    struct text *line = start_ring(device, ring, queue, index);
     if (!line) return;
     if (ring == SIM_RING_RX)
         append_rx_fetch(line, descriptor, legacy_receive(device, queue));
@@ -369,16 +369,16 @@ void trace_fetch(struct sim_device *device, enum sim_ring ring, unsigned queue, 
     emit(line);
 }
 
-static void append_rx_legacy_write_back(struct line *line, const void *bytes) {
+static void append_rx_legacy_write_back(struct text *line, const void *bytes) {
     union ixgbe_rx_legacy_desc descriptor;
     memcpy(&descriptor, bytes, sizeof descriptor);
     append_flags(line, rx_status, descriptor.wb.status);
     append_flags(line, rx_legacy_error, descriptor.wb.errors);
-    line_format(line, " length %u", (unsigned)descriptor.wb.length);
-    if (descriptor.wb.status & IXGBE_RXD_STATUS_VP) line_format(line, " VLAN %u", (unsigned)descriptor.wb.vlan);
+    text_format(line, " length %u", (unsigned)descriptor.wb.length);
+    if (descriptor.wb.status & IXGBE_RXD_STATUS_VP) text_format(line, " VLAN %u", (unsigned)descriptor.wb.vlan);
 }
 
-static void append_rx_write_back(struct line *line, const void *bytes) {
+static void append_rx_write_back(struct text *line, const void *bytes) {
     static const char *const types[] = {[IXGBE_RSS_TYPE_IPV4_TCP] = "IPv4/TCP", [IXGBE_RSS_TYPE_IPV4] = "IPv4",
                                         [IXGBE_RSS_TYPE_IPV6_TCP] = "IPv6/TCP", [IXGBE_RSS_TYPE_IPV6] = "IPv6",
                                         [IXGBE_RSS_TYPE_IPV4_UDP] = "IPv4/UDP", [IXGBE_RSS_TYPE_IPV6_UDP] = "IPv6/UDP",
@@ -387,21 +387,21 @@ static void append_rx_write_back(struct line *line, const void *bytes) {
     memcpy(&descriptor, bytes, sizeof descriptor);
     append_flags(line, rx_status, descriptor.wb.status_error);
     append_flags(line, rx_error, descriptor.wb.status_error);
-    line_format(line, " length %u", (unsigned)descriptor.wb.length);
-    if (descriptor.wb.status_error & IXGBE_RXD_STATUS_VP) line_format(line, " VLAN %u", (unsigned)descriptor.wb.vlan);
+    text_format(line, " length %u", (unsigned)descriptor.wb.length);
+    if (descriptor.wb.status_error & IXGBE_RXD_STATUS_VP) text_format(line, " VLAN %u", (unsigned)descriptor.wb.vlan);
     const char *type = types[descriptor.wb.info & IXGBE_RXD_INFO_RSS_TYPE];
-    if (type) line_format(line, " RSS %s %x", type, descriptor.wb.rss_hash);
+    if (type) text_format(line, " RSS %s %x", type, descriptor.wb.rss_hash);
 }
 
 void trace_write_back(struct sim_device *device, enum sim_ring ring, unsigned queue, unsigned index,
                       const void *descriptor) {
-    struct line *line = start_ring(device, ring, queue, index);
+    struct text *line = start_ring(device, ring, queue, index);
     if (!line) return;
-    line_format(line, "write back:");
+    text_format(line, "write back:");
     union ixgbe_tx_desc sent;
     memcpy(&sent, descriptor, sizeof sent);
     if (ring == SIM_RING_TX)
-        line_format(line, sent.wb.status & IXGBE_TXD_STATUS_DD ? " DD" : " (no DD)");
+        text_format(line, sent.wb.status & IXGBE_TXD_STATUS_DD ? " DD" : " (no DD)");
     else if (legacy_receive(device, queue))
         append_rx_legacy_write_back(line, descriptor);
     else
@@ -412,11 +412,11 @@ void trace_write_back(struct sim_device *device, enum sim_ring ring, unsigned qu
 // Everything else.
 
 static void write_line(struct sim_device *device, const char *format, ...) {
-    struct line *line = start(device);
+    struct text *line = start(device);
     if (!line) return;
     va_list arguments;
     va_start(arguments, format);
-    line_append(line, format, arguments);
+    text_append(line, format, arguments);
     va_end(arguments);
     emit(line);
 }
@@ -462,26 +462,26 @@ static const char *ethertype_name(unsigned type) {
     }
 }
 
-static void append_mac(struct line *line, const uint8_t *mac) {
-    for (unsigned i = 0; i < 6; i++) line_format(line, i == 0 ? "%b" : ":%b", mac[i]);
+static void append_mac(struct text *line, const uint8_t *mac) {
+    for (unsigned i = 0; i < 6; i++) text_format(line, i == 0 ? "%b" : ":%b", mac[i]);
 }
 
 void trace_frame(struct sim_device *device, bool sent, const void *frame, uint32_t length) {
-    struct line *line = start(device);
+    struct text *line = start(device);
     if (!line) return;
-    line_format(line, "%s frame, %u bytes", sent ? "TX" : "RX", length);
+    text_format(line, "%s frame, %u bytes", sent ? "TX" : "RX", length);
     const uint8_t *bytes = frame;
     if (length >= 14) {
         unsigned type = (unsigned)bytes[12] << 8 | bytes[13];
         const char *name = ethertype_name(type);
-        line_format(line, ", ");
+        text_format(line, ", ");
         append_mac(line, bytes + 6);
-        line_format(line, " > ");
+        text_format(line, " > ");
         append_mac(line, bytes);
         if (name)
-            line_format(line, ", %s", name);
+            text_format(line, ", %s", name);
         else
-            line_format(line, ", type %x", type);
+            text_format(line, ", type %x", type);
     }
     emit(line);
 }
@@ -491,11 +491,11 @@ void trace_dropped(struct sim_device *device, const char *why, uint32_t length) 
 }
 
 void trace_interrupt(struct sim_device *device, unsigned vector, uint32_t causes) {
-    struct line *line = start(device);
+    struct text *line = start(device);
     if (!line) return;
-    line_format(line, "IRQ vector %u:", vector);
+    text_format(line, "IRQ vector %u:", vector);
     for (unsigned queue = 0; queue < 16; queue++)
-        if (causes & 1u << queue) line_format(line, " RTXQ%u", queue);
+        if (causes & 1u << queue) text_format(line, " RTXQ%u", queue);
     append_fields(line, ROW_EICR, causes & ~IXGBE_EICR_RTXQ);
     emit(line);
 }
@@ -512,15 +512,15 @@ void trace_memory_lost(struct sim_device *device, const void *memory, uint64_t s
 
 // Lines of text.
 
-static void put(struct line *line, char c) {
-    if (line->length < sizeof line->text - 1) line->text[line->length++] = c; // one place is the newline's
+static void put(struct text *line, char c) {
+    if (line->length < sizeof line->bytes - 1) line->bytes[line->length++] = c; // one place is the newline's
 }
 
-static void put_text(struct line *line, const char *text) {
+static void put_text(struct text *line, const char *text) {
     while (*text) put(line, *text++);
 }
 
-static void put_number(struct line *line, uint64_t value, unsigned base, unsigned least) {
+static void put_number(struct text *line, uint64_t value, unsigned base, unsigned least) {
     char digits[24];
     unsigned n = 0;
     do
@@ -529,7 +529,7 @@ static void put_number(struct line *line, uint64_t value, unsigned base, unsigne
     while (n > 0) put(line, digits[--n]);
 }
 
-void line_append(struct line *line, const char *format, va_list arguments) {
+void text_append(struct text *line, const char *format, va_list arguments) {
     char name[32];
     for (; *format; format++) {
         if (*format != '%') {
@@ -555,22 +555,22 @@ void line_append(struct line *line, const char *format, va_list arguments) {
     }
 }
 
-void line_format(struct line *line, const char *format, ...) {
+void text_format(struct text *line, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    line_append(line, format, arguments);
+    text_append(line, format, arguments);
     va_end(arguments);
 }
 
-void line_pad(struct line *line, unsigned column) {
+void text_pad(struct text *line, unsigned column) {
     while (line->length < column) put(line, ' ');
 }
 
-int line_write(struct line *line, int fd) {
+int text_write(struct text *line, int fd) {
     int saved = errno, error = 0;
-    line->text[line->length++] = '\n';
+    line->bytes[line->length++] = '\n';
     for (unsigned done = 0; done < line->length && error == 0;) {
-        ssize_t n = write(fd, line->text + done, line->length - done);
+        ssize_t n = write(fd, line->bytes + done, line->length - done);
         if (n > 0)
             done += (unsigned)n;
         else if (n < 0 && errno == EAGAIN) // a terminal that someone has made non-blocking

@@ -29,18 +29,18 @@ void trace_memory_lost(struct sim_device *device, const void *memory, uint64_t s
 void trace_flush(void);
 
 // Text made in a signal handler: no malloc, no stdio, one write(2) a line.
-struct line {
-    char text[640];
+struct text {
+    char bytes[640];
     unsigned length;
 };
 
 // Appends. Directives: %s text; %u unsigned decimal; %x uint32_t and %q uint64_t as 0x and what digits it needs;
 // %r the name of the register at a uint32_t offset; %b a byte as two hexadecimal digits. What does not fit is cut off.
-void line_format(struct line *line, const char *format, ...);
-void line_append(struct line *line, const char *format, __builtin_va_list arguments);
-void line_pad(struct line *line, unsigned column);
+void text_format(struct text *line, const char *format, ...);
+void text_append(struct text *line, const char *format, __builtin_va_list arguments);
+void text_pad(struct text *line, unsigned column);
 // Ends the line and writes it. 0 or negative errno.
-int line_write(struct line *line, int fd);
+int text_write(struct text *line, int fd);
 
 enum register_access {
     REGISTER_RW, REGISTER_RO, REGISTER_WO, REGISTER_RC, REGISTER_W1C, REGISTER_W1S, REGISTER_SC, REGISTER_SEM
