@@ -58,6 +58,8 @@ static void test_registers(void) {
          "R TXDCTL[0]       0x02040824 PTHRESH=36 HTHRESH=8 WTHRESH=4 ENABLE");
     LINE(trace_register_write(device, ixgbe_rx_queue_reg(IXGBE_RDT, 64), 511), "W RDT[64]         0x000001ff 511");
     LINE(trace_register_write(device, IXGBE_EIMS, IXGBE_EICR_LSC | 3), "W EIMS            0x00100003 RTXQ=0x3 LSC");
+    LINE(trace_register_write(device, IXGBE_EIMC, 0x7fffffff), "W EIMC            0x7fffffff all");
+    LINE(trace_register_write(device, IXGBE_REG(RAH, 0), 0x80000159), "W RAH[0]          0x80000159 RAH=0x159 AV");
     LINE(trace_register_write(device, IXGBE_REG(EIMS_EX, 0), 1), "W EIMS[1]         0x00000001");
     LINE(trace_register_write(device, IXGBE_MRQC_ALIAS, 1), "W MRQC            0x00000001 MRQE=1");
     LINE(trace_register_read(device, 0x1fffc, 0), "R 0x1fffc         0x00000000");
@@ -130,6 +132,16 @@ static void test_repeated_reads_are_one_line(void) {
                             "        42.0us p0 R ...             once more\n"
                             "        42.0us p0 W STATUS          0x00000000\n"
                             "        42.0us p0 R STATUS          0x00000000\n") == 0);
+}
+
+static void test_a_table_being_cleared_is_two_lines(void) {
+    CHECK_EQ(trace_open(where), 0);
+    for (uint32_t i = 1; i < 128; i++, now_ns += 1000) trace_register_write(device, IXGBE_REG(RAH, i), 0);
+    trace_register_write(device, IXGBE_REG(RAH, 127), 0); // the same register again is a line of its own
+    trace_open("");
+    CHECK(strcmp(written(), "         0.0us p0 W RAH[1]          0x00000000\n"
+                            "       126.0us p0 W ... RAH[127]    the same to 126 more\n"
+                            "       127.0us p0 W RAH[127]        0x00000000\n") == 0);
 }
 
 static void test_a_killed_or_forked_process_loses_and_doubles_nothing(void) {
@@ -219,6 +231,7 @@ int main(void) {
     test_descriptors();
     test_events();
     test_repeated_reads_are_one_line();
+    test_a_table_being_cleared_is_two_lines();
     test_a_killed_or_forked_process_loses_and_doubles_nothing();
     test_messages();
     test_observing();

@@ -39,9 +39,11 @@ static struct {
     struct text line;
 } trace;
 
-// The last read, and how often it has come again with the same result.
+// The last access, and how often it has gone on like this: a read of the same value again, as in a wait, or a write of
+// the same value to the next register of the row, as when a table is cleared.
 static struct {
     struct sim_device *device;
+    bool write;
     uint32_t offset, value;
     unsigned times;
     uint64_t last_ns;
@@ -176,9 +178,15 @@ void trace_flush(void) {
     repeated.times = 0;
     if (getpid() != repeated.owner) return;
     struct text *line = start_at(repeated.device, repeated.last_ns);
-    text_format(line, "R ...");
+    if (repeated.write)
+        text_format(line, "W ... %r", repeated.offset);
+    else
+        text_format(line, "R ...");
     text_pad(line, COLUMN_VALUE);
-    text_format(line, times == 1 ? "once more" : "%u times more", times);
+    if (repeated.write)
+        text_format(line, "the same to %u more", times);
+    else
+        text_format(line, times == 1 ? "once more" : "%u times more", times);
     emit(line);
 }
 
@@ -228,37 +236,40 @@ int trace_open(const char *where) {
 
 // Registers.
 
-static void append_field(struct text *line, const struct field *field, uint32_t value, const char *row_name) {
+static void append_field(struct text *line, const struct field *field, uint32_t value) {
+    const struct register_row *row = &rows[field->row];
     uint32_t bits = value >> field->shift & (0xffffffffu >> (32 - field->width));
     if (bits == 0) return;
     if (field->width == 1)
         text_format(line, " %s", field->name);
-    else if (strcmp(field->name, row_name) == 0) // RDT has one field, RDT
-        text_format(line, " %u", bits);
+    else if (row->offset == IXGBE_RDH || row->offset == IXGBE_RDT || row->offset == IXGBE_TDH || row->offset == IXGBE_TDT)
+        text_format(line, " %u", bits); // their one field has their name
     else
         text_format(line, field->width > 9 ? " %s=%x" : " %s=%u", field->name, bits);
 }
 
 static void append_fields(struct text *line, unsigned row, uint32_t value) {
     row = row_with_fields(row);
+    if (row == ROW_EICR && (value | IXGBE_EICR_OTHER_CAUSE) == 0xffffffff) {
+        text_format(line, " all");
+        return;
+    }
     for (unsigned i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (fields[i].row == row) append_field(line, &fields[i], value, rows[row].name);
+        if (fields[i].row == row) append_field(line, &fields[i], value);
 }
 
-static void trace_access(struct text *line, char direction, uint32_t offset, uint32_t value) {
-    static const char digits[] = "0123456789abcdef";
-    text_format(line, direction == 'R' ? "R %r" : "W %r", offset);
-    text_pad(line, COLUMN_VALUE - 1);
-    text_format(line, " 0x");
-    for (int shift = 28; shift >= 0; shift -= 4) line->bytes[line->length++] = digits[value >> shift & 15];
+static bool goes_on(const struct sim_device *device, bool write, uint32_t offset, uint32_t value) {
+    if (repeated.device != device || repeated.write != write || repeated.value != value) return false;
+    if (!write) return repeated.offset == offset;
     const struct register_row *row = register_at(offset);
-    if (row) append_fields(line, (unsigned)(row - rows), value);
-    emit(line);
+    return row && row == register_at(repeated.offset) && offset == repeated.offset + row->stride;
 }
 
-void trace_register_read(struct sim_device *device, uint32_t offset, uint32_t value) {
+static void trace_access(struct sim_device *device, bool write, uint32_t offset, uint32_t value) {
+    static const char digits[] = "0123456789abcdef";
     if (!trace.on) return;
-    if (repeated.device == device && repeated.offset == offset && repeated.value == value) {
+    if (goes_on(device, write, offset, value)) {
+        repeated.offset = offset;
         repeated.times++;
         repeated.last_ns = sim_now(device);
         repeated.owner = getpid();
@@ -266,15 +277,25 @@ void trace_register_read(struct sim_device *device, uint32_t offset, uint32_t va
     }
     struct text *line = start(device);
     if (!line) return;
-    trace_access(line, 'R', offset, value);
+    text_format(line, write ? "W %r" : "R %r", offset);
+    text_pad(line, COLUMN_VALUE - 1);
+    text_format(line, " 0x");
+    for (int shift = 28; shift >= 0; shift -= 4) line->bytes[line->length++] = digits[value >> shift & 15];
+    const struct register_row *row = register_at(offset);
+    if (row) append_fields(line, (unsigned)(row - rows), value);
+    emit(line);
     repeated.device = device;
+    repeated.write = write;
     repeated.offset = offset;
     repeated.value = value;
 }
 
+void trace_register_read(struct sim_device *device, uint32_t offset, uint32_t value) {
+    trace_access(device, false, offset, value);
+}
+
 void trace_register_write(struct sim_device *device, uint32_t offset, uint32_t value) {
-    struct text *line = start(device);
-    if (line) trace_access(line, 'W', offset, value);
+    trace_access(device, true, offset, value);
 }
 
 // Descriptors.

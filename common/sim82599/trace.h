@@ -25,7 +25,7 @@ void trace_event(struct sim_device *device, const char *what);
 void trace_map(struct sim_device *device, uint64_t iova, uint64_t size, bool mapped);
 void trace_memory_lost(struct sim_device *device, const void *memory, uint64_t size);
 
-// A repeated read is counted and not written; this writes the count, before something else goes to the same place.
+// What repeats is counted and not written; this writes the count, before something else goes to the same place.
 void trace_flush(void);
 
 // Text made in a signal handler: no malloc, no stdio, one write(2) a line.
