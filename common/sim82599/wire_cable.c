@@ -1,0 +1,203 @@
+// The cable between port 0 and port 1 of a machine.
+//
+// Where the port at the other end lives decides what a cable is. In the same process a frame goes straight into the
+// other port. In another process of the same user it goes through a ring in shared memory (machine.h), which that
+// process empties whenever it polls. With nobody there, frames are gone, and after a moment the neighbour is heard: as
+// if the port had been plugged into an office switch instead.
+//
+// A cable loses what the port at the other end cannot take, as a real one does, unless both ports have agreed on flow
+// control: then the sender keeps the frame until there is room.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ixgbe_regs.h"
+#include "machine.h"
+#include "wire_kinds.h"
+
+struct cable {
+    struct line line;
+    unsigned port;
+    bool alone_quiet;
+    uint64_t checked_ns;  // when we last asked whether the owner of the other end is still alive
+    struct neighbour neighbour;
+};
+
+enum { CHECK_NS = 10 * 1000 * 1000 };
+
+// The ends that are in this process.
+static struct cable *ends[MACHINE_PORTS];
+
+static unsigned other_port(const struct cable *cable) { return cable->port ^ 1; }
+
+static struct cable *other_end_here(const struct cable *cable) {
+    return machine_claims[other_port(cable)] ? ends[other_port(cable)] : NULL;
+}
+
+// The ring. A record is a frame's length, the frame, and padding to 8 bytes; it is never split. Where the next one
+// does not fit in front of the end, a length of SKIP says that the rest is unused.
+
+enum { RECORD_HEADER = 4, RECORD_ALIGN = 8 };
+static const uint32_t SKIP = UINT32_MAX;
+
+static uint32_t record_size(uint32_t length) {
+    return (RECORD_HEADER + length + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
+}
+
+static bool ring_put(struct machine_ring *ring, const void *frame, uint32_t length) {
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    uint32_t at = head % MACHINE_RING_SIZE, to_end = MACHINE_RING_SIZE - at;
+    uint32_t skip = record_size(length) > to_end ? to_end : 0;
+    if (head - tail + skip + record_size(length) > MACHINE_RING_SIZE) return false;
+    if (skip) {
+        memcpy(ring->bytes + at, &SKIP, sizeof SKIP);
+        head += skip;
+        at = 0;
+    }
+    memcpy(ring->bytes + at, &length, sizeof length);
+    memcpy(ring->bytes + at + RECORD_HEADER, frame, length);
+    atomic_store_explicit(&ring->head, head + record_size(length), memory_order_release);
+    return true;
+}
+
+// The oldest frame, to be looked at in place until ring_release; NULL: there is none. The other process is no more
+// trusted than any user's program should be with memory of its own: nonsense in the ring empties it.
+static const void *ring_first(struct machine_ring *ring, uint32_t *length) {
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    while (head != tail) {
+        uint32_t at = tail % MACHINE_RING_SIZE, to_end = MACHINE_RING_SIZE - at;
+        memcpy(length, ring->bytes + at, sizeof *length);
+        if (*length <= SIM_MAX_FRAME && record_size(*length) <= to_end && record_size(*length) <= head - tail) {
+            atomic_store_explicit(&ring->tail, tail, memory_order_relaxed);
+            return ring->bytes + at + RECORD_HEADER;
+        }
+        tail = *length == SKIP && to_end <= head - tail ? tail + to_end : head;
+    }
+    atomic_store_explicit(&ring->tail, tail, memory_order_release);
+    return NULL;
+}
+
+static void ring_release(struct machine_ring *ring, uint32_t length) {
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+    atomic_store_explicit(&ring->tail, tail + record_size(length), memory_order_release);
+}
+
+static void ring_empty(struct machine_ring *ring) {
+    atomic_store_explicit(&ring->tail, atomic_load_explicit(&ring->head, memory_order_acquire), memory_order_release);
+}
+
+// Both ends in this process.
+
+static int send_here(struct cable *cable, struct cable *other, const void *frame, uint32_t length) {
+    struct sim_device *receiver = other->line.wire.port;
+    if (sim_pause_wanted(receiver) && sim_pause_honoured(cable->line.wire.port)) return -EAGAIN;
+    if (!pacer_ready(&other->line.in, receiver)) return -EAGAIN;
+    line_deliver(&other->line, frame, length);
+    return 0;
+}
+
+// The other end in another process.
+
+// FCCFG.TFCE is 1 where the port answers a full buffer with PAUSE frames (8.2.3.3.7).
+static bool sends_pause(const struct sim_device *port) {
+    return (sim_peek(port, IXGBE_FCCFG) & IXGBE_FCCFG_TFCE) == 1u << IXGBE_FCCFG_TFCE_SHIFT;
+}
+
+static uint32_t describe_end(const struct sim_device *port) {
+    return END_IS_CABLE | (sim_laser_on(port) ? END_LASER_ON : 0) | (sim_receiver_open(port) ? END_RECEIVER_OPEN : 0) |
+           (sends_pause(port) ? END_SENDS_PAUSE : 0) |
+           (sim_pause_honoured(port) ? END_HONOURS_PAUSE : 0);
+}
+
+static void check_life(struct cable *cable) {
+    uint64_t now = sim_now(cable->line.wire.port);
+    if (now - cable->checked_ns < CHECK_NS) return;
+    cable->checked_ns = now;
+    machine_forget_dead(other_port(cable));
+}
+
+static int send_elsewhere(struct cable *cable, const void *frame, uint32_t length) {
+    uint32_t other = machine_flags(other_port(cable));
+    if (!(other & END_RECEIVER_OPEN) || length > SIM_MAX_FRAME) return 0;
+    if (ring_put(&machine_port(other_port(cable))->arriving, frame, length)) return 0;
+    check_life(cable);
+    return other & END_SENDS_PAUSE && sim_pause_honoured(cable->line.wire.port) ? -EAGAIN : 0;
+}
+
+static unsigned poll_elsewhere(struct cable *cable, uint32_t other, unsigned budget) {
+    struct sim_device *port = cable->line.wire.port;
+    struct machine_ring *ring = &machine_port(cable->port)->arriving;
+    unsigned done = 0;
+    uint32_t length;
+    const void *frame;
+    if (!sim_receiver_open(port)) ring_empty(ring);
+    while (done < budget && (frame = ring_first(ring, &length)) && pacer_ready(&cable->line.in, port)) {
+        if (other & END_HONOURS_PAUSE && sim_pause_wanted(port)) break;
+        line_deliver(&cable->line, frame, length);
+        ring_release(ring, length);
+        done++;
+    }
+    return done;
+}
+
+// What the port sees of it.
+
+static int cable_send(struct wire *wire, const void *frame, uint32_t length) {
+    struct cable *cable = (struct cable *)wire;
+    struct cable *other = other_end_here(cable);
+    if (!pacer_ready(&cable->line.out, wire->port)) return -EAGAIN;
+    int error = other ? send_here(cable, other, frame, length) : send_elsewhere(cable, frame, length);
+    if (!error) pacer_count(&cable->line.out, length);
+    return error;
+}
+
+static unsigned cable_poll(struct wire *wire, unsigned budget) {
+    struct cable *cable = (struct cable *)wire;
+    if (other_end_here(cable)) {
+        neighbour_hush(&cable->neighbour);
+        return 0;
+    }
+    machine_publish(cable->port, describe_end(wire->port));
+    check_life(cable);
+    uint32_t other = machine_flags(other_port(cable));
+    if (other) {
+        neighbour_hush(&cable->neighbour);
+        return poll_elsewhere(cable, other, budget);
+    }
+    return cable->alone_quiet ? 0 : neighbour_poll(&cable->neighbour, &cable->line, budget);
+}
+
+static bool cable_carrier(const struct wire *wire) {
+    const struct cable *cable = (const struct cable *)wire;
+    const struct cable *other = other_end_here(cable);
+    if (other) return sim_laser_on(other->line.wire.port);
+    uint32_t flags = machine_flags(other_port(cable));
+    return !flags || flags & END_LASER_ON;
+}
+
+static void cable_close(struct wire *wire) {
+    struct cable *cable = (struct cable *)wire;
+    machine_publish(cable->port, 0);
+    ends[cable->port] = NULL;
+    free(cable);
+}
+
+static const struct wire_ops cable_ops = {"cable", cable_send, cable_poll, cable_carrier, cable_close};
+
+int wire_cable(const struct wire_options *options, struct sim_device *port, struct line **line) {
+    unsigned number = sim_port(port);
+    if (number >= MACHINE_PORTS || ends[number]) {
+        wire_complain("port %u has no free end of a cable; a cable joins port 0 and port 1", number);
+        return -EINVAL;
+    }
+    struct cable *cable = calloc(1, sizeof *cable);
+    if (!cable) return -ENOMEM;
+    cable->line.wire.ops = &cable_ops;
+    cable->port = number;
+    cable->alone_quiet = options->alone_quiet;
+    ends[number] = cable;
+    *line = &cable->line;
+    return 0;
+}
