@@ -40,11 +40,11 @@ static const struct {
 
 enum {
     PORTS = 4,
-    SHADOWS = 16,           // queues watched at a time
-    SHADOW_SIZE = 4096,     // descriptors; a longer ring is not watched
-    MIN_PACKET = 17,        // 7.2.3.2.4: the shortest that PAYLEN may say; the device pads it
+    SHADOWS = 16,        // queues watched at a time
+    SHADOW_SIZE = 4096,  // descriptors; a longer ring is not watched
+    MIN_PACKET = 17,     // 7.2.3.2.4: the shortest that PAYLEN may say; the device pads it
     CRC_SIZE = 4,
-    DEFAULT_MAX_FRAME = 1518, // without HLREG0.JUMBOEN, CRC included
+    DEFAULT_MAX_FRAME = 1518,  // without HLREG0.JUMBOEN, CRC included
 };
 
 struct descriptor {
@@ -59,23 +59,23 @@ struct shadow {
 };
 
 struct queue {
-    bool asked;       // the driver's last write to RXDCTL or TXDCTL had ENABLE set
-    bool seen;        // and since then a read has shown it set
-    uint32_t low;     // base and length as written; the device's registers drop the bits that must be 0
+    bool asked;    // the driver's last write to RXDCTL or TXDCTL had ENABLE set
+    bool seen;     // and since then a read has shown it set
+    uint32_t low;  // base and length as written; the device's registers drop the bits that must be 0
     uint32_t length;
     struct shadow *shadow;
     // Transmit: the packet that is being fetched, and what has been said since the queue was enabled.
     bool in_packet, has_crc, segmented, legacy;
     uint32_t packet_length, payload_length;
-    uint8_t contexts;          // bit n: context n has been given
-    uint32_t since_report;     // descriptors since the last RS
+    uint8_t contexts;       // bit n: context n has been given
+    uint32_t since_report;  // descriptors since the last RS
 };
 
 static struct port {
     struct sim_device *device;
-    struct queue queues[2][SIM_QUEUES]; // by enum sim_ring
-    uint32_t last_counter;              // offset of the statistics register read last
-    uint64_t waiting_since;             // receive queues are filled and RXEN is not set, in ns; 0: not so
+    struct queue queues[2][SIM_QUEUES];  // by enum sim_ring
+    uint32_t last_counter;               // offset of the statistics register read last
+    uint64_t waiting_since;              // receive queues are filled and RXEN is not set, in ns; 0: not so
     bool fetched_any;
     enum sim_ring fetched_ring;
     unsigned fetched_queue, fetched_index;
@@ -124,7 +124,7 @@ static void say(struct port *port, enum rule rule, unsigned place, const char *f
 
 // Queues and their registers.
 
-enum { // relative to the queue's block, the same for both directions
+enum {  // relative to the queue's block, the same for both directions
     BASE_LOW = IXGBE_RDBAL - IXGBE_RDBAL,
     BASE_HIGH = IXGBE_RDBAH - IXGBE_RDBAL,
     LENGTH = IXGBE_RDLEN - IXGBE_RDBAL,
@@ -209,8 +209,8 @@ static void take_shadow(struct place at) {
 }
 
 static bool owned(const struct shadow *shadow, unsigned index) {
-    return index < shadow->size && distance(shadow->clean, index, shadow->size) <
-                                       distance(shadow->clean, shadow->tail, shadow->size);
+    return index < shadow->size &&
+           distance(shadow->clean, index, shadow->size) < distance(shadow->clean, shadow->tail, shadow->size);
 }
 
 static void judge_unchanged(struct place at, unsigned index, const struct descriptor *now) {
@@ -233,16 +233,16 @@ static void judge_buffer(struct place at, unsigned index) {
     uint64_t iova = shadow->content[index].iova;
     for (unsigned other = shadow->clean; other != index; other = (other + 1) % shadow->size)
         if (shadow->content[other].iova == iova)
-            say(at.port, RULE_BUFFER_TWICE, key(at), "gave the buffer at iova %q to RX ring %u twice, in %u and %u", iova,
-                at.number, other, index);
+            say(at.port, RULE_BUFFER_TWICE, key(at), "gave the buffer at iova %q to RX ring %u twice, in %u and %u",
+                iova, at.number, other, index);
     uint32_t size = (look(at, SPLIT) & IXGBE_SRRCTL_BSIZEPACKET) * 1024, longest = longest_frame(at.port->device);
     if (size > longest) size = longest;
     uint8_t byte;
-    if (size > 0 && (!sim_dma_peek(at.port->device, iova, &byte, 1) ||
-                     !sim_dma_peek(at.port->device, iova + size - 1, &byte, 1)))
+    if (size > 0 &&
+        (!sim_dma_peek(at.port->device, iova, &byte, 1) || !sim_dma_peek(at.port->device, iova + size - 1, &byte, 1)))
         say(at.port, RULE_BUFFER_OUTSIDE_MAPPING, key(at),
-            "gave RX ring %u in descriptor %u a buffer at iova %q, of which not all %u bytes are mapped", at.number, index,
-            iova, size);
+            "gave RX ring %u in descriptor %u a buffer at iova %q, of which not all %u bytes are mapped", at.number,
+            index, iova, size);
 }
 
 // The tail is about to move from shadow->tail to `tail`.
@@ -275,15 +275,15 @@ static void judge_tail(struct place at, uint32_t value) {
     struct port *port = at.port;
     uint32_t tail_register = address(at, TAIL);
     if (!(look(at, CONTROL) & ENABLE)) {
-        if (value != 0) // setting it to 0 before enabling is good practice
+        if (value != 0)  // setting it to 0 before enabling is good practice
             say(port, RULE_TAIL_WHILE_DISABLED, key(at), "wrote %r=%u while %r.ENABLE reads 0", tail_register, value,
                 address(at, CONTROL));
         return;
     }
     unsigned size = ring_size(at), tail = look(at, TAIL), head = look(at, HEAD);
     if (value >= size) {
-        say(port, RULE_TAIL_BEYOND_RING, key(at), "wrote %r=%u, but the ring has %u descriptors", tail_register, value,
-            size);
+        say(port, RULE_TAIL_BEYOND_RING, key(at), "wrote %r=%u, but the ring has %u descriptors", tail_register,
+            value, size);
         return;
     }
     if (value == tail || tail >= size || head >= size) return;
@@ -296,8 +296,8 @@ static void judge_tail(struct place at, uint32_t value) {
         port->waiting_since == 0)
         port->waiting_since = sim_now(port->device) + 1;
     if (distance(head, tail, size) + distance(tail, value, size) >= size) {
-        say(port, RULE_RING_OVERRUN, key(at), "moved %r from %u to %u over the head, which is at %u", tail_register, tail,
-            value, head);
+        say(port, RULE_RING_OVERRUN, key(at), "moved %r from %u to %u over the head, which is at %u", tail_register,
+            tail, value, head);
         drop_shadow(at.queue);
     } else {
         judge_ring_content(at, value);
@@ -335,8 +335,8 @@ static void judge_enable(struct place at) {
     uint32_t split = look(at, SPLIT), size = split & IXGBE_SRRCTL_BSIZEPACKET;
     uint32_t type = (split & IXGBE_SRRCTL_DESCTYPE) >> IXGBE_SRRCTL_DESCTYPE_SHIFT;
     if (size < 1 || size > 16)
-        say(port, RULE_BUFFER_SIZE, key(at), "enabled RX queue %u with %r.BSIZEPACKET=%u", at.number, address(at, SPLIT),
-            size);
+        say(port, RULE_BUFFER_SIZE, key(at), "enabled RX queue %u with %r.BSIZEPACKET=%u", at.number,
+            address(at, SPLIT), size);
     if (type != IXGBE_DESCTYPE_LEGACY && type != IXGBE_DESCTYPE_ADVANCED)
         say(port, RULE_DESCRIPTOR_TYPE, key(at), "enabled RX queue %u with %r.DESCTYPE=%u", at.number,
             address(at, SPLIT), type);
@@ -371,8 +371,7 @@ static void judge_ctrl(struct port *port, uint32_t offset, uint32_t value) {
     (void)offset;
     if (!(value & (IXGBE_CTRL_RST | IXGBE_CTRL_LRST))) return;
     uint32_t unmasked = sim_peek(port->device, IXGBE_EIMS);
-    if (unmasked)
-        say(port, RULE_RESET_WHILE_UNMASKED, 0, "started a reset with EIMS=%x", unmasked);
+    if (unmasked) say(port, RULE_RESET_WHILE_UNMASKED, 0, "started a reset with EIMS=%x", unmasked);
     for (unsigned ring = SIM_RING_TX; ring <= SIM_RING_RX; ring++)
         for (unsigned i = 0; i < SIM_QUEUES; i++)
             if (port->queues[ring][i].asked)
@@ -409,8 +408,10 @@ static void judge_unmask(struct port *port, uint32_t offset, uint32_t value) {
         for (unsigned byte = 0; byte < 4; byte++) found = found || reaches(entries >> 8 * byte, vectors);
     }
     if (!found)
-        say(port, RULE_INTERRUPT_WITHOUT_VECTOR, 0, "wrote %r=%x, but no valid entry of IVAR leads there", offset, value);
-    if (offset == IXGBE_EIMS && several && value & ~(uint32_t)IXGBE_EICR_RTXQ && !(other & IXGBE_IVAR_MISC_INT_ALLOC_VAL1))
+        say(port, RULE_INTERRUPT_WITHOUT_VECTOR, 0, "wrote %r=%x, but no valid entry of IVAR leads there", offset,
+            value);
+    if (offset == IXGBE_EIMS && several && value & ~(uint32_t)IXGBE_EICR_RTXQ &&
+        !(other & IXGBE_IVAR_MISC_INT_ALLOC_VAL1))
         say(port, RULE_INTERRUPT_WITHOUT_VECTOR, 1, "wrote EIMS=%x, but IVAR_MISC.INT_ALLOC_VAL1 is 0", value);
 }
 
@@ -418,12 +419,8 @@ static const struct {
     uint32_t offset;
     void (*judge)(struct port *port, uint32_t offset, uint32_t value);
 } judged_writes[] = {
-    {IXGBE_CTRL, judge_ctrl},
-    {IXGBE_CTRL_ALIAS, judge_ctrl},
-    {IXGBE_RXCTRL, judge_rxctrl},
-    {IXGBE_EIMS, judge_unmask},
-    {IXGBE_REG(EIMS_EX, 0), judge_unmask},
-    {IXGBE_REG(EIMS_EX, 1), judge_unmask},
+    {IXGBE_CTRL, judge_ctrl},   {IXGBE_CTRL_ALIAS, judge_ctrl},        {IXGBE_RXCTRL, judge_rxctrl},
+    {IXGBE_EIMS, judge_unmask}, {IXGBE_REG(EIMS_EX, 0), judge_unmask}, {IXGBE_REG(EIMS_EX, 1), judge_unmask},
 };
 
 // Any access.
@@ -445,7 +442,8 @@ static void judge_reserved(struct port *port, uint32_t offset, uint32_t value) {
         if (inside >= table[i].count * table[i].stride || inside % table[i].stride) continue;
         uint32_t wrong = value & table[i].reserved & ~sim_peek(port->device, offset);
         if (wrong)
-            say(port, RULE_RESERVED_BITS, offset, "wrote %r=%x, which sets the reserved bits %x", offset, value, wrong);
+            say(port, RULE_RESERVED_BITS, offset, "wrote %r=%x, which sets the reserved bits %x", offset, value,
+                wrong);
     }
 }
 
@@ -454,25 +452,25 @@ static bool exists_on_hardware(uint32_t offset) {
     static const struct {
         uint32_t first, last;
     } blocks[] = {
-        {0x001c0, 0x001c0}, // resets of virtual functions
-        {0x00600, 0x0071c}, // mailboxes and resets of virtual functions
-        {0x01000, 0x01ffc}, // what virtual functions call their counters
-        {0x02140, 0x0243c}, // traffic classes, FCoE
-        {0x02f00, 0x02ffc}, // drops per queue, malicious driver detection
-        {0x03020, 0x03020}, // traffic classes
-        {0x03200, 0x0341c}, // flow control, virtual functions
-        {0x03c00, 0x03ffc}, // packet buffers, flow control counters
-        {0x04000, 0x043fc}, // MAC and its counters
-        {0x04900, 0x04bfc}, // traffic classes, mailboxes
-        {0x05000, 0x05dfc}, // filters, wake-up
-        {0x06000, 0x07ffc}, // what virtual functions call their counters
-        {0x08000, 0x08ffc}, // virtual switch, LinkSec, IPsec, time stamps
-        {0x09000, 0x09ffc}, // flexible wake-up filters
-        {0x0c800, 0x0cffc}, // traffic classes
-        {0x0d000, 0x0dffc}, // like 0x1000
-        {0x0e000, 0x0fffc}, // filters, virtual machines
-        {0x10000, 0x11ffc}, // EEPROM, flash, PCIe
-        {0x13000, 0x17ffc}, // mailbox memory, firmware
+        {0x001c0, 0x001c0},  // resets of virtual functions
+        {0x00600, 0x0071c},  // mailboxes and resets of virtual functions
+        {0x01000, 0x01ffc},  // what virtual functions call their counters
+        {0x02140, 0x0243c},  // traffic classes, FCoE
+        {0x02f00, 0x02ffc},  // drops per queue, malicious driver detection
+        {0x03020, 0x03020},  // traffic classes
+        {0x03200, 0x0341c},  // flow control, virtual functions
+        {0x03c00, 0x03ffc},  // packet buffers, flow control counters
+        {0x04000, 0x043fc},  // MAC and its counters
+        {0x04900, 0x04bfc},  // traffic classes, mailboxes
+        {0x05000, 0x05dfc},  // filters, wake-up
+        {0x06000, 0x07ffc},  // what virtual functions call their counters
+        {0x08000, 0x08ffc},  // virtual switch, LinkSec, IPsec, time stamps
+        {0x09000, 0x09ffc},  // flexible wake-up filters
+        {0x0c800, 0x0cffc},  // traffic classes
+        {0x0d000, 0x0dffc},  // like 0x1000
+        {0x0e000, 0x0fffc},  // filters, virtual machines
+        {0x10000, 0x11ffc},  // EEPROM, flash, PCIe
+        {0x13000, 0x17ffc},  // mailbox memory, firmware
     };
     for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++)
         if (offset >= blocks[i].first && offset <= blocks[i].last) return true;
@@ -493,7 +491,7 @@ static bool is_receive_head(uint32_t offset) {
 }
 
 static void judge_receiver(struct port *port) {
-    static const uint64_t long_enough = 1000000000; // DPDK fills up to 128 queues before it sets RXEN
+    static const uint64_t long_enough = 1000000000;  // DPDK fills up to 128 queues before it sets RXEN
     if (port->waiting_since == 0 || sim_now(port->device) < port->waiting_since + long_enough) return;
     port->waiting_since = 0;
     say(port, RULE_RX_ENGINE_OFF, 0, "gave the receive queues buffers a second ago and has not set RXCTRL.RXEN");
@@ -518,9 +516,7 @@ void lint_register_write(struct sim_device *device, uint32_t offset, uint32_t va
 }
 
 static void judge_counter(struct port *port, uint32_t offset) {
-    static const struct {
-        uint32_t low, high;
-    } pairs[] = {{IXGBE_GORCL, IXGBE_GORCH}, {IXGBE_GOTCL, IXGBE_GOTCH}};
+    static const struct { uint32_t low, high; } pairs[] = {{IXGBE_GORCL, IXGBE_GORCH}, {IXGBE_GOTCL, IXGBE_GOTCH}};
     for (unsigned i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
         if (offset == pairs[i].high && port->last_counter != pairs[i].low)
             say(port, RULE_COUNTER_HALVES, offset, "read %r without reading %r just before", offset, pairs[i].low);
@@ -534,7 +530,8 @@ void lint_register_read(struct sim_device *device, uint32_t offset, uint32_t val
     judge_counter(port, offset);
     struct place at;
     uint32_t relative;
-    if (is_queue_register(port, offset, &at, &relative) && relative == CONTROL && value & ENABLE) at.queue->seen = true;
+    if (is_queue_register(port, offset, &at, &relative) && relative == CONTROL && value & ENABLE)
+        at.queue->seen = true;
 }
 
 // What the device reports.
@@ -586,7 +583,8 @@ static void judge_data(struct place at, unsigned index, uint32_t command, uint32
     }
     uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
     if (length == 0)
-        say(at.port, RULE_TX_LENGTH, key(at), "gave TX ring %u a descriptor of length 0, number %u", at.number, index);
+        say(at.port, RULE_TX_LENGTH, key(at), "gave TX ring %u a descriptor of length 0, number %u", at.number,
+            index);
     queue->packet_length += length;
     queue->has_crc |= (command & IXGBE_TXD_CMD_IFCS) != 0;
     queue->segmented |= (command & IXGBE_TXD_CMD_TSE) != 0;
@@ -596,8 +594,8 @@ static void judge_data(struct place at, unsigned index, uint32_t command, uint32
     unsigned context = (options & IXGBE_TXD_OPT_IDX) >> IXGBE_TXD_OPT_IDX_SHIFT;
     if (!queue->legacy && offload && !(queue->contexts >> context & 1))
         say(at.port, RULE_OFFLOAD_WITHOUT_CONTEXT, key(at),
-            "asked for an offload with context %u in TX ring %u, descriptor %u, and has never given that context", context,
-            at.number, index);
+            "asked for an offload with context %u in TX ring %u, descriptor %u, and has never given that context",
+            context, at.number, index);
     if (command & IXGBE_TXD_CMD_EOP) judge_packet(at, index);
 }
 
@@ -614,11 +612,11 @@ static void judge_transmit(struct place at, unsigned index, const void *bytes) {
     if (!(command & IXGBE_TXD_CMD_DEXT) || type == IXGBE_TXD_CMD_DTYP_DATA) {
         judge_data(at, index, command, descriptor.read.options);
     } else if (type == IXGBE_TXD_CMD_DTYP_CONTEXT) {
-        uint32_t word = descriptor.read.options; // the place of ixgbe_tx_context_desc.segmentation
+        uint32_t word = descriptor.read.options;  // the place of ixgbe_tx_context_desc.segmentation
         queue->contexts |= (uint8_t)(1u << ((word & IXGBE_TXC_IDX) >> IXGBE_TXC_IDX_SHIFT));
     } else {
-        say(at.port, RULE_TX_TYPE, key(at), "gave TX ring %u a descriptor with DTYP %u, number %u", at.number, type >> 20,
-            index);
+        say(at.port, RULE_TX_TYPE, key(at), "gave TX ring %u a descriptor with DTYP %u, number %u", at.number,
+            type >> 20, index);
     }
 }
 
@@ -681,11 +679,11 @@ static void judge_unmap(struct place at, uint64_t iova, uint64_t size) {
     if (!(look(at, CONTROL) & ENABLE)) return;
     unsigned index;
     if (overlaps(ring_base(at), look(at, LENGTH), iova, size))
-        say(at.port, RULE_UNMAP_IN_USE, key(at), "unmapped iova %q, size %q, and %s ring %u, still enabled, is in it", iova,
-            size, direction(at), at.number);
+        say(at.port, RULE_UNMAP_IN_USE, key(at), "unmapped iova %q, size %q, and %s ring %u, still enabled, is in it",
+            iova, size, direction(at), at.number);
     else if (at.ring == SIM_RING_RX && at.queue->shadow && shadow_uses(at.queue->shadow, iova, size, &index))
-        say(at.port, RULE_UNMAP_IN_USE, key(at), "unmapped iova %q, size %q, and descriptor %u of RX ring %u points there",
-            iova, size, index, at.number);
+        say(at.port, RULE_UNMAP_IN_USE, key(at),
+            "unmapped iova %q, size %q, and descriptor %u of RX ring %u points there", iova, size, index, at.number);
 }
 
 void lint_unmap(struct sim_device *device, uint64_t iova, uint64_t size) {
@@ -703,7 +701,7 @@ void lint_event(struct sim_device *device, const char *what) {
     for (unsigned rule = 0; rule < RULES; rule++) {
         size_t length = strlen(rules[rule].name);
         if (strncmp(what, rules[rule].name, length) != 0 || strncmp(what + length, ": ", 2) != 0) continue;
-        unsigned place = 2166136261u; // the text is the place: FNV-1a
+        unsigned place = 2166136261u;  // the text is the place: FNV-1a
         for (const char *c = what; *c; c++) place = (place ^ (unsigned char)*c) * 16777619u;
         say(port_of(device), rule, place, "%s", what + length + 2);
         return;

@@ -1,5 +1,5 @@
-// test_lint.c: every rule of lint.def is broken once, on the real device core, and its message seen; and a driver that
-// does everything right sees none.
+// test_lint.c: every rule of lint.def is broken once, on the real device core, and its message seen; and a driver
+// that does everything right sees none.
 //
 // The driver here is a few lines: each step of bringing the device up is a function of its own, so that a test can
 // leave one out or do it wrong. Each test runs in a process of its own, because lint says everything only once.
@@ -15,7 +15,7 @@
 #include "wire.h"
 
 enum { RING = 64, BUFFER = 2048, FRAME = 64, MEMORY = 1 << 20 };
-#define IOVA UINT64_C(0x100000000)
+#define IOVA    UINT64_C(0x100000000)
 #define TX_RING (IOVA)
 #define RX_RING (IOVA + 0x10000)
 #define BUFFERS (IOVA + 0x20000)
@@ -38,7 +38,8 @@ static void front_interrupt(void *context, unsigned vector) { (void)context, (vo
 
 static void settle(void) {
     now_ns += 1000;
-    for (int turn = 0; turn < 1000 && sim_step(device); turn++) {}
+    for (int turn = 0; turn < 1000 && sim_step(device); turn++) {
+    }
 }
 
 static uint32_t get(uint32_t offset) {
@@ -55,7 +56,8 @@ static void set(uint32_t offset, uint32_t value) {
 static void set_bits(uint32_t offset, uint32_t bits) { set(offset, get(offset) | bits); }
 
 static void wait_for(uint32_t offset, uint32_t mask, uint32_t wanted) {
-    for (int tries = 0; tries < 1000000 && (get(offset) & mask) != wanted; tries++) {}
+    for (int tries = 0; tries < 1000000 && (get(offset) & mask) != wanted; tries++) {
+    }
 }
 
 static int wire_send(struct wire *wire, const void *frame, uint32_t length) {
@@ -65,7 +67,8 @@ static int wire_send(struct wire *wire, const void *frame, uint32_t length) {
 }
 static unsigned wire_poll(struct wire *wire, unsigned budget) { return (void)wire, (void)budget, 0; }
 static bool wire_carrier(const struct wire *wire) { return (void)wire, true; }
-static const struct wire_ops wire_ops = {.name = "test", .send = wire_send, .poll = wire_poll, .carrier = wire_carrier};
+static const struct wire_ops wire_ops = {
+    .name = "test", .send = wire_send, .poll = wire_poll, .carrier = wire_carrier};
 static struct wire wire = {.ops = &wire_ops};
 
 static void power_on(bool every_access_seen) {
@@ -162,8 +165,10 @@ static void tx_start(void) {
     enable(IXGBE_TXDCTL);
 }
 
-enum { TX_COMMAND = (int)(IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS |
-                          IXGBE_TXD_CMD_DEXT) };
+enum {
+    TX_COMMAND = (int)(IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS |
+                       IXGBE_TXD_CMD_DEXT)
+};
 
 static void tx_put(unsigned index, uint32_t command, uint32_t length, uint32_t options) {
     union ixgbe_tx_desc *ring = at(TX_RING);
@@ -219,11 +224,12 @@ static void right_driver(void) {
     iommu_unmap(iommu, IOVA, MEMORY);
     reset();
     if (received == 10 * RING && sent == 10 * RING && frames_sent == 10 * RING && lint_breaches() == 0) return;
-    fprintf(stderr, "received %u, DD on %u, on the wire %u, breaches %u\n", received, sent, frames_sent, lint_breaches());
+    fprintf(stderr, "received %u, DD on %u, on the wire %u, breaches %u\n", received, sent, frames_sent,
+            lint_breaches());
 }
 
-// What other drivers do, and may: reset pointers while disabled, RDH after ENABLE, RXEN last, receive mask in MSI-X mode
-// for vectors that nobody uses, a reset of every queue before they know the device.
+// What other drivers do, and may: reset pointers while disabled, RDH after ENABLE, RXEN last, receive mask in MSI-X
+// mode for vectors that nobody uses, a reset of every queue before they know the device.
 static void other_drivers(void) {
     start();
     for (unsigned i = 0; i < SIM_QUEUES; i++) set(ixgbe_tx_queue_reg(IXGBE_TXDCTL, i), IXGBE_TXDCTL_SWFLSH);
@@ -340,7 +346,7 @@ static void tail_beyond_ring(void) {
 
 static void ring_overrun(void) {
     all_up();
-    set(IXGBE_RDT, 0); // the head is at 0, and the tail was at 63
+    set(IXGBE_RDT, 0);  // the head is at 0, and the tail was at 63
     set(IXGBE_RDT, RING - 1);
 }
 

@@ -1,5 +1,5 @@
-// test_trace.c: what the trace looks like, line by line. The lines stand in the chapters' transcripts too, so a change
-// here is a change there.
+// test_trace.c: what the trace looks like, line by line. The lines stand in the chapters' transcripts too, so a
+// change here is a change there.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -40,15 +40,15 @@ static const char *written(void) {
 }
 
 // Runs `event` 1.5 us after a first event, and compares the one line it writes from the port's name on.
-#define LINE(event, expected)                                                                                          \
-    do {                                                                                                               \
-        CHECK_EQ(trace_open(where), 0);                                                                                \
+#define LINE(event, expected)                                                                                        \
+    do {                                                                                                             \
+        CHECK_EQ(trace_open(where), 0);                                                                              \
         trace_event(device, "begin");                                                                                \
-        now_ns += 1500;                                                                                                \
-        event;                                                                                                         \
-        trace_open(NULL);                                                                                              \
-        if (!CHECK(strcmp(written(), "         0.0us p0 begin\n         1.5us p0 " expected "\n") == 0))              \
-            printf("  %s", text);                                                                                      \
+        now_ns += 1500;                                                                                              \
+        event;                                                                                                       \
+        trace_open(NULL);                                                                                            \
+        if (!CHECK(strcmp(written(), "         0.0us p0 begin\n         1.5us p0 " expected "\n") == 0))             \
+            printf("  %s", text);                                                                                    \
     } while (0)
 
 static void test_registers(void) {
@@ -71,18 +71,19 @@ static void test_descriptors(void) {
     sim_register_write(device, IXGBE_SRRCTL, split);
     union ixgbe_rx_desc rx = {.read = {.packet_iova = 0x100022000}};
     LINE(trace_fetch(device, SIM_RING_RX, 0, 17, &rx), "DMA RX ring 0 [17] fetch: buffer iova 0x100022000");
-    rx = (union ixgbe_rx_desc){.wb = {.info = IXGBE_RSS_TYPE_IPV4, .rss_hash = 0x1234, .length = 60,
+    rx = (union ixgbe_rx_desc){.wb = {.info = IXGBE_RSS_TYPE_IPV4,
+                                      .rss_hash = 0x1234,
+                                      .length = 60,
                                       .status_error = IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP}};
     LINE(trace_write_back(device, SIM_RING_RX, 0, 17, &rx),
          "DMA RX ring 0 [17] write back: DD EOP length 60 RSS IPv4 0x1234");
     sim_register_write(device, IXGBE_SRRCTL, 2);
     union ixgbe_rx_legacy_desc old = {.wb = {.length = 60, .status = 3, .errors = IXGBE_RXD_LEGACY_ERROR_L4E}};
-    LINE(trace_write_back(device, SIM_RING_RX, 0, 18, &old),
-         "DMA RX ring 0 [18] write back: DD EOP L4E length 60");
+    LINE(trace_write_back(device, SIM_RING_RX, 0, 18, &old), "DMA RX ring 0 [18] write back: DD EOP L4E length 60");
 
     union ixgbe_tx_desc tx = {.read = {.iova = 0x100040000,
-                                       .command = 60 | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_EOP |
-                                                  IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS,
+                                       .command = 60 | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_DEXT |
+                                                  IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS,
                                        .options = 60u << IXGBE_TXD_OPT_PAYLEN_SHIFT | IXGBE_TXD_OPT_TXSM}};
     LINE(trace_fetch(device, SIM_RING_TX, 3, 0, &tx),
          "DMA TX ring 3 [0] fetch: data iova 0x100040000 length 60 EOP IFCS RS TXSM PAYLEN 60");
@@ -137,7 +138,7 @@ static void test_repeated_reads_are_one_line(void) {
 static void test_a_table_being_cleared_is_two_lines(void) {
     CHECK_EQ(trace_open(where), 0);
     for (uint32_t i = 1; i < 128; i++, now_ns += 1000) trace_register_write(device, IXGBE_REG(RAH, i), 0);
-    trace_register_write(device, IXGBE_REG(RAH, 127), 0); // the same register again is a line of its own
+    trace_register_write(device, IXGBE_REG(RAH, 127), 0);  // the same register again is a line of its own
     trace_open("");
     CHECK(strcmp(written(), "         0.0us p0 W RAH[1]          0x00000000\n"
                             "       126.0us p0 W ... RAH[127]    the same to 126 more\n"
@@ -147,7 +148,7 @@ static void test_a_table_being_cleared_is_two_lines(void) {
 static void test_a_killed_or_forked_process_loses_and_doubles_nothing(void) {
     CHECK_EQ(trace_open(where), 0);
     trace_register_read(device, IXGBE_STATUS, 0);
-    trace_register_read(device, IXGBE_STATUS, 0); // counted, not yet written: the child must not report it
+    trace_register_read(device, IXGBE_STATUS, 0);  // counted, not yet written: the child must not report it
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
@@ -200,8 +201,9 @@ static void test_messages(void) {
     if (access("/dev/full", W_OK) != 0)
         SKIP("there is no /dev/full to write to");
     else
-        CHECK(strcmp(heard(full_disk), "sim82599: trace: the trace ends here, cannot write /dev/full: no space left on "
-                                       "the device\n") == 0);
+        CHECK(strcmp(heard(full_disk),
+                     "sim82599: trace: the trace ends here, cannot write /dev/full: no space left on "
+                     "the device\n") == 0);
 }
 
 static void test_observing(void) {

@@ -30,7 +30,7 @@ enum { TIME_DIGITS = 11, COLUMN_VALUE = 36 };
 
 static struct {
     bool on;
-    bool started; // something has been written: the first event empties the file
+    bool started;  // something has been written: the first event empties the file
     bool was_observed;
     int fd;
     const char *where;
@@ -39,15 +39,15 @@ static struct {
     struct text line;
 } trace;
 
-// The last access, and how often it has gone on like this: a read of the same value again, as in a wait, or a write of
-// the same value to the next register of the row, as when a table is cleared.
+// The last access, and how often it has gone on like this: a read of the same value again, as in a wait, or a write
+// of the same value to the next register of the row, as when a table is cleared.
 static struct {
     struct sim_device *device;
     bool write;
     uint32_t offset, value;
     unsigned times;
     uint64_t last_ns;
-    pid_t owner; // a forked child inherits the count, but it is not its to report
+    pid_t owner;  // a forked child inherits the count, but it is not its to report
 } repeated;
 
 // The register table, once more, as data.
@@ -59,7 +59,7 @@ enum {
 };
 
 static const struct register_row rows[ROWS] = {
-#define REG(name, offset, count, stride, access, reset, section, description)                                          \
+#define REG(name, offset, count, stride, access, reset, section, description)                                        \
     {#name, (offset), (count), (stride), REGISTER_##access},
 #include "registers.def"
 };
@@ -75,13 +75,13 @@ static const struct field {
 
 // Whose fields a row has, if they are not its own; a row number plus one.
 static const uint16_t fields_like[ROWS] = {
-#define ALIAS(register, original) [ROW_##register] = ROW_##original + 1,
+#define ALIAS(register, original)            [ROW_##register] = ROW_##original + 1,
 #define CONTINUES(register, original, first) [ROW_##register] = ROW_##original + 1,
 #include "registers.def"
 };
 
 static unsigned row_with_fields(unsigned row) {
-    switch (row) { // one bit a cause, like EICR
+    switch (row) {  // one bit a cause, like EICR
     case ROW_EICS:
     case ROW_EIMS:
     case ROW_EIMC:
@@ -92,7 +92,7 @@ static unsigned row_with_fields(unsigned row) {
 }
 
 const struct register_row *register_at(uint32_t offset) {
-    static uint16_t row_at[SIM_BAR0_SIZE / 4]; // row number plus one
+    static uint16_t row_at[SIM_BAR0_SIZE / 4];  // row number plus one
     static bool ready;
     if (!ready) {
         for (unsigned row = 0; row < ROWS; row++)
@@ -107,7 +107,7 @@ const struct register_row *register_at(uint32_t offset) {
 // Writing.
 
 static const char *error_text(int error) {
-    switch (error) { // strerror may allocate
+    switch (error) {  // strerror may allocate
     case ENOSPC: return "no space left on the device";
     case EDQUOT: return "disk quota exceeded";
     case EFBIG: return "file too large";
@@ -160,8 +160,7 @@ static struct text *start_at(const struct sim_device *device, uint64_t now) {
     uint64_t tenths = now > trace.first_ns ? (now - trace.first_ns) / 100 : 0;
     char digits[24];
     unsigned n = 0;
-    do
-        digits[n++] = (char)('0' + tenths % 10);
+    do digits[n++] = (char)('0' + tenths % 10);
     while ((tenths /= 10) > 0 || n < 2);
     line->length = 0;
     text_pad(line, n < TIME_DIGITS ? TIME_DIGITS - n : 0);
@@ -194,7 +193,7 @@ static struct text *start(const struct sim_device *device) {
     if (!trace.on) return NULL;
     trace_flush();
     repeated.device = NULL;
-    return trace.on ? start_at(device, sim_now(device)) : NULL; // the flush may have met a full disk
+    return trace.on ? start_at(device, sim_now(device)) : NULL;  // the flush may have met a full disk
 }
 
 __attribute__((destructor)) static void flush_at_exit(void) { trace_flush(); }
@@ -222,7 +221,8 @@ int trace_open(const char *where) {
     } else if (strcmp(where, "-") != 0 && strcmp(where, "text") != 0) {
         static struct text line;
         line.length = 0;
-        text_format(&line, "sim82599: trace: \"%s\" is neither \"-\" (standard error) nor \"text:FILE\"", trace.where);
+        text_format(&line, "sim82599: trace: \"%s\" is neither \"-\" (standard error) nor \"text:FILE\"",
+                    trace.where);
         text_write(&line, STDERR_FILENO);
         return -EINVAL;
     }
@@ -242,8 +242,9 @@ static void append_field(struct text *line, const struct field *field, uint32_t 
     if (bits == 0) return;
     if (field->width == 1)
         text_format(line, " %s", field->name);
-    else if (row->offset == IXGBE_RDH || row->offset == IXGBE_RDT || row->offset == IXGBE_TDH || row->offset == IXGBE_TDT)
-        text_format(line, " %u", bits); // their one field has their name
+    else if (row->offset == IXGBE_RDH || row->offset == IXGBE_RDT || row->offset == IXGBE_TDH ||
+             row->offset == IXGBE_TDT)
+        text_format(line, " %u", bits);  // their one field has their name
     else
         text_format(line, field->width > 9 ? " %s=%x" : " %s=%u", field->name, bits);
 }
@@ -311,15 +312,20 @@ static void append_flags(struct text *line, const struct flag *flags, uint32_t v
 }
 
 static const struct flag tx_command[] = {
-    {IXGBE_TXD_CMD_EOP, "EOP"}, {IXGBE_TXD_CMD_IFCS, "IFCS"}, {IXGBE_TXD_CMD_IC, "IC"}, {IXGBE_TXD_CMD_RS, "RS"},
-    {IXGBE_TXD_CMD_VLE, "VLE"}, {IXGBE_TXD_CMD_TSE, "TSE"},   {0, NULL},
+    {IXGBE_TXD_CMD_EOP, "EOP"},
+    {IXGBE_TXD_CMD_IFCS, "IFCS"},
+    {IXGBE_TXD_CMD_IC, "IC"},
+    {IXGBE_TXD_CMD_RS, "RS"},
+    {IXGBE_TXD_CMD_VLE, "VLE"},
+    {IXGBE_TXD_CMD_TSE, "TSE"},
+    {0, NULL},
 };
 static const struct flag tx_options[] = {
     {IXGBE_TXD_OPT_CC, "CC"}, {IXGBE_TXD_OPT_IXSM, "IXSM"}, {IXGBE_TXD_OPT_TXSM, "TXSM"}, {0, NULL}};
 static const struct flag rx_status[] = {
-    {IXGBE_RXD_STATUS_DD, "DD"},     {IXGBE_RXD_STATUS_EOP, "EOP"},  {IXGBE_RXD_STATUS_FLM, "FLM"},
+    {IXGBE_RXD_STATUS_DD, "DD"},     {IXGBE_RXD_STATUS_EOP, "EOP"},     {IXGBE_RXD_STATUS_FLM, "FLM"},
     {IXGBE_RXD_STATUS_VP, "VP"},     {IXGBE_RXD_STATUS_UDPCS, "UDPCS"}, {IXGBE_RXD_STATUS_L4I, "L4I"},
-    {IXGBE_RXD_STATUS_IPCS, "IPCS"}, {IXGBE_RXD_STATUS_PIF, "PIF"},  {0, NULL},
+    {IXGBE_RXD_STATUS_IPCS, "IPCS"}, {IXGBE_RXD_STATUS_PIF, "PIF"},     {0, NULL},
 };
 static const struct flag rx_error[] = {
     {IXGBE_RXD_ERROR_RXE, "RXE"}, {IXGBE_RXD_ERROR_L4E, "L4E"}, {IXGBE_RXD_ERROR_IPE, "IPE"}, {0, NULL}};
@@ -357,7 +363,9 @@ static void append_tx_context(struct text *line, const void *bytes) {
                 (context.segmentation & IXGBE_TXC_L4LEN) >> IXGBE_TXC_L4LEN_SHIFT,
                 (context.segmentation & IXGBE_TXC_MSS) >> IXGBE_TXC_MSS_SHIFT,
                 context.command & IXGBE_TXC_IPV4 ? "IPv4" : "IPv6",
-                l4 == IXGBE_TXC_L4T_TCP ? "TCP" : l4 == IXGBE_TXC_L4T_SCTP ? "SCTP" : "UDP");
+                l4 == IXGBE_TXC_L4T_TCP    ? "TCP"
+                : l4 == IXGBE_TXC_L4T_SCTP ? "SCTP"
+                                           : "UDP");
     uint32_t vlan = (context.header_lengths & IXGBE_TXC_VLAN) >> IXGBE_TXC_VLAN_SHIFT;
     if (vlan) text_format(line, " VLAN %u", vlan);
 }
@@ -400,10 +408,11 @@ static void append_rx_legacy_write_back(struct text *line, const void *bytes) {
 }
 
 static void append_rx_write_back(struct text *line, const void *bytes) {
-    static const char *const types[] = {[IXGBE_RSS_TYPE_IPV4_TCP] = "IPv4/TCP", [IXGBE_RSS_TYPE_IPV4] = "IPv4",
-                                        [IXGBE_RSS_TYPE_IPV6_TCP] = "IPv6/TCP", [IXGBE_RSS_TYPE_IPV6] = "IPv6",
-                                        [IXGBE_RSS_TYPE_IPV4_UDP] = "IPv4/UDP", [IXGBE_RSS_TYPE_IPV6_UDP] = "IPv6/UDP",
-                                        [IXGBE_RSS_TYPE_FLOW_DIRECTOR] = NULL};
+    static const char *const types[] = {
+        [IXGBE_RSS_TYPE_IPV4_TCP] = "IPv4/TCP", [IXGBE_RSS_TYPE_IPV4] = "IPv4",
+        [IXGBE_RSS_TYPE_IPV6_TCP] = "IPv6/TCP", [IXGBE_RSS_TYPE_IPV6] = "IPv6",
+        [IXGBE_RSS_TYPE_IPV4_UDP] = "IPv4/UDP", [IXGBE_RSS_TYPE_IPV6_UDP] = "IPv6/UDP",
+        [IXGBE_RSS_TYPE_FLOW_DIRECTOR] = NULL};
     union ixgbe_rx_desc descriptor;
     memcpy(&descriptor, bytes, sizeof descriptor);
     append_flags(line, rx_status, descriptor.wb.status_error);
@@ -534,7 +543,7 @@ void trace_memory_lost(struct sim_device *device, const void *memory, uint64_t s
 // Lines of text.
 
 static void put(struct text *line, char c) {
-    if (line->length < sizeof line->bytes - 1) line->bytes[line->length++] = c; // one place is the newline's
+    if (line->length < sizeof line->bytes - 1) line->bytes[line->length++] = c;  // one place is the newline's
 }
 
 static void put_text(struct text *line, const char *text) {
@@ -544,8 +553,7 @@ static void put_text(struct text *line, const char *text) {
 static void put_number(struct text *line, uint64_t value, unsigned base, unsigned least) {
     char digits[24];
     unsigned n = 0;
-    do
-        digits[n++] = "0123456789abcdef"[value % base];
+    do digits[n++] = "0123456789abcdef"[value % base];
     while ((value /= base) > 0 || n < least);
     while (n > 0) put(line, digits[--n]);
 }
@@ -594,7 +602,7 @@ int text_write(struct text *line, int fd) {
         ssize_t n = write(fd, line->bytes + done, line->length - done);
         if (n > 0)
             done += (unsigned)n;
-        else if (n < 0 && errno == EAGAIN) // a terminal that someone has made non-blocking
+        else if (n < 0 && errno == EAGAIN)  // a terminal that someone has made non-blocking
             poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
         else if (n == 0 || errno != EINTR)
             error = n == 0 ? -EIO : -errno;

@@ -35,7 +35,8 @@ struct text {
 };
 
 // Appends. Directives: %s text; %u unsigned decimal; %x uint32_t and %q uint64_t as 0x and what digits it needs;
-// %r the name of the register at a uint32_t offset; %b a byte as two hexadecimal digits. What does not fit is cut off.
+// %r the name of the register at a uint32_t offset; %b a byte as two hexadecimal digits. What does not fit is cut
+// off.
 void text_format(struct text *line, const char *format, ...);
 void text_append(struct text *line, const char *format, __builtin_va_list arguments);
 void text_pad(struct text *line, unsigned column);
@@ -43,7 +44,14 @@ void text_pad(struct text *line, unsigned column);
 int text_write(struct text *line, int fd);
 
 enum register_access {
-    REGISTER_RW, REGISTER_RO, REGISTER_WO, REGISTER_RC, REGISTER_W1C, REGISTER_W1S, REGISTER_SC, REGISTER_SEM
+    REGISTER_RW,
+    REGISTER_RO,
+    REGISTER_WO,
+    REGISTER_RC,
+    REGISTER_W1C,
+    REGISTER_W1S,
+    REGISTER_SC,
+    REGISTER_SEM
 };
 
 struct register_row {
