@@ -34,7 +34,9 @@ static int print_regions(const struct vfio_device *device) {
         int error = vfio_region_info(device, index, &info);
         if (error) return error;
         if (!info.size) continue;
-        printf("    %-7s %6llu KiB%s%s%s\n", name_of(region_names, 9, index), (info.size + 1023) / 1024ull,
+        bool small = info.size < 1024;
+        printf("    %-7s %6llu %s%s%s%s\n", name_of(region_names, 9, index), small ? info.size : info.size / 1024,
+               small ? "bytes" : "KiB",
                info.flags & VFIO_REGION_INFO_FLAG_READ ? ", read" : "",
                info.flags & VFIO_REGION_INFO_FLAG_WRITE ? ", write" : "",
                info.flags & VFIO_REGION_INFO_FLAG_MMAP ? ", can be mapped" : "");

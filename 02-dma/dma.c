@@ -199,7 +199,9 @@ int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory) {
 // pages that by then are somebody else's.
 void dma_free(struct dma_space *space, struct dma_memory *memory) {
     if (!memory->virt) return;
-    int error = dma_unmap(space, memory->iova, memory->size);
+    // When its last device is closed, a container loses its IOMMU and every mapping with it.
+    bool mapped = space->container->iommu_type != 0;
+    int error = mapped ? dma_unmap(space, memory->iova, memory->size) : 0;
     if (error) {
         log_error(error, "IOVA 0x%llx stays mapped; its memory is kept", (unsigned long long)memory->iova.value);
         return;

@@ -10,11 +10,9 @@
 
 #include "cli.h"
 #include "clock.h"
-#include "log.h"
-#include "nic.h"
-#include "software_nic.h"
+#include "two_ports.h"
 
-enum { PACKETS = 5, LINK_TIMEOUT_MS = 10000, RECEIVE_TIMEOUT_MS = 3000 };
+enum { PACKETS = 5, RECEIVE_TIMEOUT_MS = 3000 };
 
 static const char text[] = "Hello from port to port, number 0";
 
@@ -28,18 +26,6 @@ static uint32_t write_frame(uint8_t *frame, const uint8_t to[6], const uint8_t f
     memcpy(frame + 14, text, sizeof text);
     frame[14 + sizeof text - 2] += (uint8_t)number;
     return 14 + sizeof text;
-}
-
-static void print_card(const char *what, const struct nic *nic) {
-    uint8_t mac[6];
-    nic_get_mac(nic, mac);
-    uint32_t mbit = nic_wait_for_link(nic, LINK_TIMEOUT_MS);
-    printf("%s %s: %02x:%02x:%02x:%02x:%02x:%02x, link ", what, nic->device.address, mac[0], mac[1], mac[2], mac[3],
-           mac[4], mac[5]);
-    if (mbit)
-        printf("up at %u Mbit/s\n", mbit);
-    else
-        printf("down; is the cable plugged in?\n");
 }
 
 // First half of the data path: take buffers, write frames, give them to the card.
@@ -84,52 +70,14 @@ static void print_stats(const char *what, struct nic *nic) {
            what, stats.tx_packets, stats.tx_bytes, stats.rx_packets, stats.rx_bytes, stats.rx_missed, stats.rx_errors);
 }
 
-static int run(struct nic_host *host, struct nic *first, struct nic *second) {
-    struct mempool *pool;
-    int error = mempool_create(&host->space, 64, MEMPOOL_DEFAULT_SIZE, &pool);
-    if (error) return error;
-    print_card("from", first);
-    print_card("to  ", second);
-    error = send_packets(first, second, pool);
-    if (!error) error = receive_packets(second);
-    print_stats("from", first);
-    print_stats("to  ", second);
-    // The card may hold some of the pool's buffers until its rings are gone, so it must be closed first.
-    nic_close(first);
-    mempool_destroy(pool);
-    return error;
-}
-
-static int open_both(struct nic_host *host, char addresses[2][PCI_ADDRESS_SIZE]) {
-    struct nic *first = NULL, *second = NULL;
-    int error = nic_open(host, addresses[0], NULL, &first);
-    if (error) return error;
-    error = nic_open(host, addresses[1], NULL, &second);
-    if (error)
-        nic_close(first);
-    else
-        error = run(host, first, second);
-    nic_close(second);
+static int run(struct two_ports *ports) {
+    int error = send_packets(ports->from, ports->to, ports->pool);
+    if (!error) error = receive_packets(ports->to);
+    print_stats("from", ports->from);
+    print_stats("to  ", ports->to);
     return error;
 }
 
 int main(int argc, char **argv) {
-    char addresses[2][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2};
-    bool help = argc == 2 && !strcmp(argv[1], "--help");
-    if (help || argc == 2 || argc > 3) {
-        fprintf(help ? stdout : stderr,
-                "usage: poll [FROM TO]\nSends %d packets from one port to the other (%s, %s).\n", PACKETS,
-                DEFAULT_ADDRESS, DEFAULT_ADDRESS_2);
-        return help ? 0 : 2;
-    }
-    for (int i = 1; i < argc; i++)
-        if (cli_pci_address(argv[i], addresses[i - 1])) return 2;
-    if (argc == 1) use_software_nic_if_no_hardware(argv);
-    cli_stop_on_signals();
-
-    struct nic_host host;
-    if (nic_host_open(&host)) return 1;
-    int error = open_both(&host, addresses);
-    nic_host_close(&host);
-    return error ? 1 : 0;
+    return two_ports_main(argc, argv, "Sends a few packets from one port to the other and prints what arrives.", run);
 }

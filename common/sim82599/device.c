@@ -26,14 +26,10 @@ static void ctrl_written(struct sim_device *device, uint32_t offset, uint32_t va
         reg_bits(device, IXGBE_EEC, IXGBE_EEC_AUTO_RD, false);
         reg_bits(device, IXGBE_RDRXCTL, IXGBE_RDRXCTL_DMAIDONE, false);
         timer_start(device, TIMER_RESET, RESET_NS);
+        return;  // MASTER_DISABLE, if written along, is reset too
     }
     // 5.2.5.3.2: nothing of ours is ever under way between two accesses, so the stop is immediate.
     reg_bits(device, IXGBE_STATUS, IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS, !(value & IXGBE_CTRL_MASTER_DISABLE));
-}
-
-static void station_address_written(struct sim_device *device, uint32_t offset, uint32_t value) {
-    (void)offset, (void)value;
-    device->addresses_stale = true;
 }
 
 static void rss_key_written(struct sim_device *device, uint32_t offset, uint32_t value) {
@@ -72,8 +68,6 @@ static const struct effect {
     {ALL(EERD), NULL, eerd_written},
     {ALL(AUTOC), NULL, autoc_written},
     {ALL(LINKS), links_read, NULL},
-    {ALL(RAL), NULL, station_address_written},
-    {ALL(RAH), NULL, station_address_written},
     {ALL(RSSRK), NULL, rss_key_written},
     {ALL(FDIRCTRL), NULL, fdirctrl_written},
     {ALL(FDIRCMD), NULL, fdircmd_written},
@@ -133,7 +127,7 @@ void sim_register_write(struct sim_device *device, uint32_t offset, uint32_t val
     }
     const struct effect *effect = &effects[map_at(entry->offset)->effect];
     if (effect->written) effect->written(device, entry->offset, entry->access == ACCESS_WO ? value : bits);
-    device->scan = true;
+    device->scan = device->intake_stale = true;
 }
 
 uint32_t sim_peek(const struct sim_device *device, uint32_t offset) {
@@ -153,7 +147,7 @@ void device_reset(struct sim_device *device) {
     receive_reset(device);
     transmit_reset(device);
     interrupt_reset(device);
-    device->addresses_stale = device->rss_stale = true;
+    device->intake_stale = device->rss_stale = true;
     memset(&device->spi, 0, sizeof device->spi);
     memset(&device->i2c, 0, sizeof device->i2c);
     eeprom_loaded(device);

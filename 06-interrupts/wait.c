@@ -1,0 +1,102 @@
+// wait: a receiver that sleeps.
+//
+// A second thread sends a burst of packets out of the first port every now and then. The main thread receives on the
+// second port and sleeps in between. At the end it says how often it was woken, for how many packets, and how much CPU
+// time that took; and then the same for a second in which nothing comes at all.
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "interrupts.h"
+#include "two_ports.h"
+
+enum { BURSTS = 20, BURST = 100, PAUSE_MS = 50, FRAME = 60, INTERVAL_US = 100, QUIET_MS = 1000, BATCH = 32 };
+
+struct sender {
+    struct nic *nic;
+    struct mempool *pool;
+    uint8_t to[6];
+    uint32_t sent;
+};
+
+static void *send_bursts(void *argument) {
+    struct sender *sender = argument;
+    for (uint32_t burst = 0; burst < BURSTS && !cli_stop(); burst++) {
+        struct packet_buffer *buffers[BURST];
+        nic_transmit(sender->nic, 0, NULL, 0);  // take back the last burst's
+        uint32_t count = mempool_alloc_batch(sender->pool, buffers, BURST);
+        for (uint32_t i = 0; i < count; i++) {
+            uint8_t *frame = memset(buffers[i]->data, 0, FRAME);
+            memcpy(frame, sender->to, 6);
+            frame[6] = 0x02;
+            frame[12] = 0x88, frame[13] = 0xb5;  // for experiments, as in chapter 5
+            buffers[i]->length = FRAME;
+        }
+        uint32_t taken = nic_transmit(sender->nic, 0, buffers, count);
+        mempool_free_batch(buffers + taken, count - taken);
+        sender->sent += taken;
+        sleep_us(PAUSE_MS * 1000);
+    }
+    return NULL;
+}
+
+// CPU time of this thread alone, in microseconds.
+static uint64_t cpu_us(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+}
+
+// Receives for `duration_ms`, or until `wanted` packets are there; returns how many came, and says what it took.
+static uint32_t receive(struct interrupts *interrupts, uint32_t wanted, uint64_t duration_ms) {
+    uint64_t start = clock_ns(), cpu = cpu_us(), wakeups = interrupts->wakeups;
+    uint64_t end = start + duration_ms * 1000000, now = start;
+    uint32_t received = 0;
+    for (; received < wanted && now < end && !cli_stop(); now = clock_ns()) {
+        struct packet_buffer *buffers[BATCH];
+        int timeout_ms = (int)((end - now) / 1000000) + 1;
+        uint32_t count = interrupts_receive(interrupts, 0, buffers, BATCH, timeout_ms);
+        mempool_free_batch(buffers, count);
+        received += count;
+    }
+    wakeups = interrupts->wakeups - wakeups;
+    printf("  %" PRIu64 " ms: %u packets, woken %" PRIu64 " times", (now - start) / 1000000, received, wakeups);
+    if (wakeups) printf(" (%.1f packets each)", (double)received / (double)wakeups);
+    printf(", CPU time %.1f ms\n", (double)(cpu_us() - cpu) / 1000);
+    return received;
+}
+
+static int run_with_interrupts(struct interrupts *interrupts, struct sender *sender) {
+    printf("%s: %u %s vector%s, at most one interrupt every %d us\n", interrupts->nic->device.address,
+           interrupts->vectors, interrupts->msix ? "MSI-X" : "MSI", interrupts->vectors > 1 ? "s" : "", INTERVAL_US);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, send_bursts, sender)) return -1;
+    printf("%d bursts of %d packets, one every %d ms:\n", BURSTS, BURST, PAUSE_MS);
+    uint32_t received = receive(interrupts, BURSTS * BURST, BURSTS * PAUSE_MS + 2000);
+    pthread_join(thread, NULL);
+    printf("and nothing at all:\n");
+    receive(interrupts, UINT32_MAX, QUIET_MS);
+    printf("%u sent, %u received; the link changed %" PRIu64 " times\n", sender->sent, received,
+           interrupts->link_changes);
+    return received == sender->sent ? 0 : -1;
+}
+
+static int run(struct two_ports *ports) {
+    struct sender sender = {.nic = ports->from, .pool = ports->pool};
+    struct interrupts interrupts;
+    nic_get_mac(ports->to, sender.to);
+    int error = interrupts_open(&interrupts, ports->to, INTERVAL_US);
+    if (error) return error;
+    error = run_with_interrupts(&interrupts, &sender);
+    interrupts_close(&interrupts);
+    return error;
+}
+
+int main(int argc, char **argv) {
+    return two_ports_main(argc, argv, "Receives bursts of packets, and sleeps until an interrupt in between.", run);
+}
