@@ -1,20 +1,11 @@
 // checksum.c: the sums that the device computes instead of the processor.
 //
 // The Internet checksum (RFC 1071) is a sum in ones' complement, which does not care in which byte order or in how
-// wide words it is added up, as long as it is folded to 16 bits at the end. So it goes eight bytes at a time (core.h,
-// because every frame has two), and here for what is left of them.
+// wide words it is added up, as long as it is folded to 16 bits at the end. Every frame has two, so that one goes eight
+// bytes at a time and is in core.h. Here are the CRCs, which are rarely needed, bit by bit.
 #include "core.h"
 
-uint64_t checksum_rest(const uint8_t *bytes, uint32_t length, uint64_t sum) {
-    uint32_t four = 0;
-    uint16_t two = 0;
-    if (length & 4) memcpy(&four, bytes, 4);
-    if (length & 2) memcpy(&two, bytes + (length & 4), 2);
-    uint64_t one = length & 1 ? bytes[length & 6] : 0;
-    return sum_add(sum, (uint64_t)four + two + one);
-}
-
-// Bit by bit: nothing that is fast needs these two. The four bytes at `hole` count as zero.
+// The four bytes at `hole` count as zero.
 static uint32_t crc(const uint8_t *bytes, uint32_t length, uint32_t polynomial, uint32_t hole) {
     uint32_t remainder = UINT32_MAX;
     for (uint32_t i = 0; i < length; i++) {

@@ -25,77 +25,83 @@ static bool parse_ipv4(const uint8_t *bytes, uint32_t length, struct headers *he
     if (length < 20 || bytes[0] >> 4 != 4) return false;
     uint32_t header = (bytes[0] & 15) * 4u, total = be16(bytes + 2);
     if (header < 20 || header > total || total > length) return false;
-    frame->info |= header > 20 ? IXGBE_RXD_INFO_IPV4_OPTIONS | IXGBE_RXD_INFO_IPV4 : IXGBE_RXD_INFO_IPV4;
+    frame->info = header > 20 ? IXGBE_RXD_INFO_IPV4_OPTIONS | IXGBE_RXD_INFO_IPV4 : IXGBE_RXD_INFO_IPV4;
     frame->status |= IXGBE_RXD_STATUS_IPCS;
-    if (checksum_fold(checksum_add(bytes, header, 0)) != 0xffff) frame->status |= IXGBE_RXD_ERROR_IPE;
-    *headers = (struct headers){
-        .addresses = bytes + 12,
-        .address_bytes = 8,
-        .l4 = bytes + header,
-        .l4_length = total - header,
-        .protocol = bytes[9],
-        .fragment = be16(bytes + 6) & 0x3fff,
-        .ip_id = (uint16_t)be16(bytes + 4),
-    };
+    if (!checksum_right(checksum_add(bytes, header, 0))) frame->status |= IXGBE_RXD_ERROR_IPE;
+    headers->addresses = bytes + 12;
+    headers->address_bytes = 8;
+    headers->l4 = bytes + header;
+    headers->l4_length = total - header;
+    headers->protocol = bytes[9];
+    headers->fragment = be16(bytes + 6) & 0x3fff;
+    headers->ip_id = (uint16_t)be16(bytes + 4);
     return true;
+}
+
+static bool extension(uint8_t protocol) {
+    return protocol == HOP_BY_HOP || protocol == ROUTING || protocol == OPTIONS || protocol == FRAGMENT;
 }
 
 static bool parse_ipv6(const uint8_t *bytes, uint32_t length, struct headers *headers, struct frame *frame) {
     if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return false;
-    frame->info |= IXGBE_RXD_INFO_IPV6;
-    *headers = (struct headers){
-        .addresses = bytes + 8,
-        .address_bytes = 32,
-        .l4 = bytes + 40,
-        .l4_length = be16(bytes + 4),
-        .protocol = bytes[6],
-    };
-    uint8_t *next = &headers->protocol;
-    while (*next == HOP_BY_HOP || *next == ROUTING || *next == OPTIONS || *next == FRAGMENT) {
-        uint32_t size = *next == FRAGMENT ? 8 : headers->l4_length < 2 ? 8 : (headers->l4[1] + 1u) * 8;
+    frame->info = IXGBE_RXD_INFO_IPV6;
+    headers->addresses = bytes + 8;
+    headers->address_bytes = 32;
+    headers->l4 = bytes + 40;
+    headers->l4_length = be16(bytes + 4);
+    headers->protocol = bytes[6];
+    headers->fragment = false;
+    headers->ip_id = 0;
+    while (extension(headers->protocol)) {
+        if (headers->l4_length < 8) return false;
+        uint32_t size = headers->protocol == FRAGMENT ? 8 : (headers->l4[1] + 1u) * 8;
         if (size > headers->l4_length) return false;
-        if (*next == FRAGMENT) headers->fragment = true;
+        if (headers->protocol == FRAGMENT) headers->fragment = true;
         frame->info |= IXGBE_RXD_INFO_IPV6_EXTENSION;
-        *next = headers->l4[0];
+        headers->protocol = headers->l4[0];
         headers->l4 += size;
         headers->l4_length -= size;
     }
     return true;
 }
 
-static bool internet_checksum_right(const struct headers *headers, uint32_t length) {
-    const uint8_t rest[4] = {0, headers->protocol, (uint8_t)(length >> 8), (uint8_t)length};
-    uint64_t sum = checksum_add(headers->addresses, headers->address_bytes, 0);
-    sum = checksum_add(rest, sizeof rest, sum);
-    return checksum_fold(checksum_add(headers->l4, length, sum)) == 0xffff;
+// Addresses, protocol and length count as well as the segment, which mostly follows the addresses at once.
+static inline bool sum_right(const struct headers *headers, uint32_t length) {
+    uint64_t sum = (uint64_t)headers->protocol << 8 | (length >> 8) << 16 | (length & 0xff) << 24;  // as in memory
+    if (headers->l4 == headers->addresses + headers->address_bytes) {
+        return checksum_right(checksum_add(headers->addresses, headers->address_bytes + length, sum));
+    }
+    sum = checksum_add(headers->addresses, headers->address_bytes, sum);
+    return checksum_right(checksum_add(headers->l4, length, sum));
 }
 
-static bool sctp_checksum_right(const struct headers *headers) {
-    uint32_t stored;
-    memcpy(&stored, headers->l4 + 8, 4);
-    return stored == crc32c_sctp(headers->l4, headers->l4_length);
+static bool sctp_sum_right(const struct headers *headers) {
+    return get32(headers->l4 + 8) == crc32c_sctp(headers->l4, headers->l4_length);
 }
 
-// A UDP checksum of zero means that there is none; a fragment's cannot be checked.
+// A UDP checksum of zero means that there is none.
 static void check_l4(const struct headers *headers, struct frame *frame) {
-    bool right = true;
-    if (headers->protocol == TCP && headers->l4_length >= 20) {
-        frame->info |= IXGBE_RXD_INFO_TCP;
-        right = internet_checksum_right(headers, headers->l4_length);
-    } else if (headers->protocol == UDP && headers->l4_length >= 8) {
+    bool right;
+    uint32_t length = headers->l4_length;
+    if (headers->protocol == UDP && length >= 8) {
         frame->info |= IXGBE_RXD_INFO_UDP;
-        uint32_t length = be16(headers->l4 + 4);
-        if (be16(headers->l4 + 6) == 0) return;
+        length = be16(headers->l4 + 4);
+        if (get16(headers->l4 + 6) == 0) return;
         frame->status |= IXGBE_RXD_STATUS_UDPCS;
-        right = length >= 8 && length <= headers->l4_length && internet_checksum_right(headers, length);
-    } else if (headers->protocol == SCTP && headers->l4_length >= 12) {
+        if (length < 8) length = UINT32_MAX;
+    } else if (headers->protocol == TCP && length >= 20) {
+        frame->info |= IXGBE_RXD_INFO_TCP;
+    } else if (headers->protocol == SCTP && length >= 12) {
         frame->info |= IXGBE_RXD_INFO_SCTP;
-        right = sctp_checksum_right(headers);
     } else {
         return;
     }
-    frame->status |= IXGBE_RXD_STATUS_L4I;
-    if (!right) frame->status |= IXGBE_RXD_ERROR_L4E;
+    if (headers->protocol == SCTP) {
+        right = sctp_sum_right(headers);
+    } else {
+        right = length <= headers->l4_length && sum_right(headers, length);
+    }
+    frame->status |= right ? IXGBE_RXD_STATUS_L4I : IXGBE_RXD_STATUS_L4I | IXGBE_RXD_ERROR_L4E;
 }
 
 // 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by byte.
@@ -140,30 +146,21 @@ static uint32_t rss_type(uint32_t control, const struct frame *frame, const stru
     return v6 ? IXGBE_RSS_TYPE_IPV6 : IXGBE_RSS_TYPE_IPV4;
 }
 
-// RSS alone, or within the first of four or eight traffic classes, which is where all frames are while DCB is not used.
-static bool rss_enabled(uint32_t control) {
-    uint32_t mode = control & IXGBE_MRQC_MRQE;
-    return mode == IXGBE_MRQE_RSS || mode == 4 || mode == 5;
-}
-
-static void choose_queue(struct sim_device *device, const struct headers *headers, struct frame *frame) {
-    uint32_t control = reg(device, IXGBE_MRQC);
-    bool ports, hash_wanted = reg(device, IXGBE_RXCSUM) & IXGBE_RXCSUM_PCSD;
-    if (!hash_wanted) frame->hash = headers->ip_id;
-    if (!rss_enabled(control)) return;
-    uint32_t type = rss_type(control, frame, headers, &ports);
+static void hash_and_choose_queue(struct sim_device *device, const struct headers *headers, struct frame *frame) {
+    bool ports;
+    uint32_t type = rss_type(device->intake.mrqc, frame, headers, &ports);
     if (type == IXGBE_RSS_TYPE_NONE) return;
     uint32_t hash = rss_hash(device, headers, ports);
     frame->queue = reg(device, IXGBE_REG(RETA, (hash & 127) / 4)) >> (hash % 4 * 8) & 15;
-    if (!hash_wanted) return;
+    if (!device->intake.hash_wanted) return;
     frame->info |= type;
     frame->hash = hash;
 }
 
 void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame) {
     uint32_t offset = 14, type = be16(bytes + 12);
-    if (type == (reg(device, IXGBE_VLNCTRL) & IXGBE_VLNCTRL_VET)) {
-        frame->status |= IXGBE_RXD_STATUS_VP;
+    if (type == (device->intake.vlan & IXGBE_VLNCTRL_VET)) {
+        frame->status = IXGBE_RXD_STATUS_VP;
         frame->vlan = (uint16_t)be16(bytes + 14);
         type = be16(bytes + 16);
         offset = 18;
@@ -175,5 +172,6 @@ void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, 
         return;
     }
     if (!headers.fragment) check_l4(&headers, frame);
-    choose_queue(device, &headers, frame);
+    if (!device->intake.hash_wanted) frame->hash = headers.ip_id;
+    if (device->intake.rss) hash_and_choose_queue(device, &headers, frame);
 }

@@ -71,6 +71,21 @@ struct dma_window {
 };
 enum dma_kind { DMA_TX_RING, DMA_TX_DATA, DMA_RX_RING, DMA_RX_DATA, DMA_KINDS };
 
+// What many registers together say about receiving, looked up again when any register has been written.
+struct intake {
+    bool open;            // the receiver is on, and there is a link
+    bool strips_crc;
+    bool rss, hash_wanted;
+    uint32_t limit;       // bytes of the longest frame
+    uint32_t destinations;  // FCTRL
+    uint32_t vlan;        // VLNCTRL
+    uint32_t mrqc;
+    uint32_t fifo_bytes;
+    uint32_t high_water, low_water;  // both 0: no PAUSE is sent
+    unsigned address_count;
+    uint64_t addresses[IXGBE_RAL_COUNT];  // the valid ones of RAL and RAH
+};
+
 // A frame in the receive packet buffer, and what is known about it; its bytes follow.
 struct frame {
     uint32_t room;    // bytes to the next one
@@ -146,15 +161,15 @@ struct sim_device {
     unsigned active_count[2];
     struct dma_window window[DMA_KINDS];
 
+    struct intake intake;
+    bool intake_stale;
     struct tally received, sent;
     uint32_t arrived_frames;  // received, and those that were filtered
     uint64_t arrived_bytes;
     struct fifo fifo;
     bool fifo_full;     // reported
     bool pause_wanted;
-    uint64_t addresses[IXGBE_RAL_COUNT];  // the valid ones of RAL and RAH
-    unsigned address_count;
-    bool addresses_stale, rss_stale;
+    bool rss_stale;
     uint32_t rss[36][256];  // Toeplitz: what byte b at position p adds to the hash
     bool header_split_reported;
 
@@ -284,20 +299,26 @@ void transmit_queue_stopped(struct sim_device *device, unsigned queue);
 bool transmit_step(struct sim_device *device);
 
 // filter.c, classify.c
+void intake_refresh(struct sim_device *device);
 bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length);
 void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
 
 // checksum.c
-static inline uint64_t sum_add(uint64_t sum, uint64_t word) { return sum + word + (sum + word < word); }
-uint64_t checksum_rest(const uint8_t *bytes, uint32_t length, uint64_t sum);
-static inline uint64_t checksum_add(const void *data, uint32_t length, uint64_t sum) {
-    const uint8_t *bytes = data;
-    uint64_t word;
+static inline uint16_t get16(const uint8_t *bytes) { return *(const uint16_t __attribute__((aligned(1), may_alias)) *)bytes; }
+static inline uint32_t get32(const uint8_t *bytes) { return *(const uint32_t __attribute__((aligned(1), may_alias)) *)bytes; }
+static inline uint64_t get64(const uint8_t *bytes) { return *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes; }
+static inline uint64_t checksum_add(const uint8_t *bytes, uint32_t length, uint64_t sum) {
     for (; length >= 8; bytes += 8, length -= 8) {
-        memcpy(&word, bytes, 8);
-        sum = sum_add(sum, word);
+        uint64_t word = get64(bytes);
+        sum += word;
+        sum += sum < word;
     }
-    return length ? checksum_rest(bytes, length, sum) : sum;
+    uint64_t rest = 0;
+    if (length & 4) rest += get32(bytes);
+    if (length & 2) rest += get16(bytes + (length & 4));
+    if (length & 1) rest += bytes[length & 6];
+    sum += rest;
+    return sum + (sum < rest);
 }
 static inline uint16_t checksum_fold(uint64_t sum) {  // not inverted
     sum = (sum >> 32) + (sum & 0xffffffff);
@@ -305,6 +326,8 @@ static inline uint16_t checksum_fold(uint64_t sum) {  // not inverted
     sum = (sum >> 16) + (sum & 0xffff);
     return (uint16_t)((sum >> 16) + sum);
 }
+// Would it fold to 0xffff, the sum of something whose checksum is right?
+static inline bool checksum_right(uint64_t sum) { return sum % 0xffff == 0; }
 uint32_t crc32_ethernet(const void *data, uint32_t length);
 uint32_t crc32c_sctp(const void *data, uint32_t length);  // the checksum field, bytes 8 to 11, counted as zero
 

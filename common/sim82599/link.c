@@ -15,6 +15,7 @@ static void enter(struct sim_device *device, enum link_state state) {
         device->trained_ns = device->deadline_ns[TIMER_LINK];
     }
     if (was_up == up) return;
+    device->intake_stale = true;
 
     uint32_t mode = field(reg(device, IXGBE_AUTOC), IXGBE_AUTOC_LMS);
     uint32_t speed = mode == IXGBE_LMS_1G_NO_AN || mode == IXGBE_LMS_1G_AN ? IXGBE_SPEED_1G : IXGBE_SPEED_10G;

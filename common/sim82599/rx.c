@@ -37,21 +37,18 @@ static void fifo_pop(struct fifo *fifo) {
 }
 
 // 3.7.7.3.2: above the high-water mark this port asks its partner to pause, until it is below the low one.
-static void watch_watermarks(struct sim_device *device) {
-    uint32_t high = reg(device, IXGBE_FCRTH), low = reg(device, IXGBE_FCRTL);
-    bool sends = field(reg(device, IXGBE_FCCFG), IXGBE_FCCFG_TFCE) == 1 && high & IXGBE_FCRTH_FCEN;
-    bool wanted = device->pause_wanted;
-    if (!sends) {
-        wanted = false;
-    } else if (device->fifo.used > (high & IXGBE_FCRTH_RTH)) {
-        wanted = true;
-    } else if (device->fifo.used <= (low & IXGBE_FCRTL_RTL)) {
-        wanted = false;
-    }
-    if (wanted == device->pause_wanted) return;
+static void set_pause(struct sim_device *device, bool wanted) {
     device->pause_wanted = wanted;
     count(device, wanted ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
     observe_event(device, wanted ? "XOFF sent" : "XON sent");
+}
+
+static void watch_watermarks(struct sim_device *device) {
+    if (!device->pause_wanted && device->intake.high_water && device->fifo.used > device->intake.high_water) {
+        set_pause(device, true);
+    } else if (device->pause_wanted && device->fifo.used <= device->intake.low_water) {
+        set_pause(device, false);
+    }
 }
 
 bool sim_pause_wanted(const struct sim_device *device) { return device->pause_wanted; }
@@ -66,24 +63,21 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
 }
 
 // What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
-static void copy_bytes(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
-    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]);
-    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) {
-        memcpy(frame->bytes, bytes, 12);
-        memcpy(frame->bytes + 12, bytes + 16, length - 16);
-        frame->length = (uint16_t)(length - 4);
-    } else {
-        memcpy(frame->bytes, bytes, length);
-        frame->length = (uint16_t)length;
-    }
-    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_RXCRCSTRP) return;
+static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]), cut = 0;
+    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) cut = 4;
+    memcpy(frame->bytes, bytes, 12);
+    memcpy(frame->bytes + 12, bytes + 12 + cut, length - 12 - cut);
+    frame->length = (uint16_t)(length - cut);
+    if (device->intake.strips_crc) return;
     uint32_t crc = crc32_ethernet(bytes, length);
     memcpy(frame->bytes + frame->length, &crc, 4);
     frame->length = (uint16_t)(frame->length + 4);
 }
 
 void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
-    if (!sim_receiver_open(device)) {
+    if (device->intake_stale) intake_refresh(device);
+    if (!device->intake.open) {
         if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
         return;
     }
@@ -92,17 +86,18 @@ void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t len
     if (!filter_takes(device, bytes, length)) return;
     tally_frame(&device->received, bytes, length);
     if (sim_observed) observe_frame(device, false, bytes, length);
-
-    uint32_t size = reg(device, IXGBE_RXPBSIZE);
-    if (size > FIFO_BYTES) size = FIFO_BYTES;
-    if (device->fifo.used + room_for(length + 4) > size) {
+    if (device->fifo.used + room_for(length + 4) > device->intake.fifo_bytes) {
         lost_at_entry(device, length);
         return;
     }
     struct frame *frame = fifo_new(&device->fifo);
-    memset(frame, 0, sizeof *frame);
+    *frame = (struct frame){.length = (uint16_t)length};
     classify(device, bytes, length, frame);
-    copy_bytes(device, frame, bytes, length);
+    if (frame->status & IXGBE_RXD_STATUS_VP || !device->intake.strips_crc) {
+        copy_edited(device, frame, bytes, length);
+    } else {
+        memcpy(frame->bytes, bytes, length);
+    }
     fifo_push(&device->fifo, frame);
     watch_watermarks(device);
 }
@@ -117,8 +112,7 @@ struct engine {
     struct queue *queue;
     struct ring ring;
     uint32_t buffer;  // bytes in one
-    uint32_t control;
-    bool runs;
+    bool runs, legacy, gives_up;
     uint32_t frames;
     uint64_t bytes;
 };
@@ -139,8 +133,9 @@ static void turn_to(struct sim_device *device, struct engine *engine, struct que
         .queue = queue,
         .ring = queue_ring(queue),
         .buffer = field(control, IXGBE_SRRCTL_BSIZEPACKET) * 1024,
-        .control = control,
         .runs = queue_runs(queue),
+        .legacy = field(control, IXGBE_SRRCTL_DESCTYPE) == IXGBE_DESCTYPE_LEGACY,
+        .gives_up = control & IXGBE_SRRCTL_DROP_EN,
     };
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
     uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
@@ -156,7 +151,7 @@ static void write_back(struct engine *engine, uint64_t *descriptor, const struct
     uint64_t low, high;
     uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | (last ? IXGBE_RXD_STATUS_EOP : 0);
     if (!last) status &= ~(uint32_t)(IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
-    if (field(engine->control, IXGBE_SRRCTL_DESCTYPE) == IXGBE_DESCTYPE_LEGACY) {
+    if (engine->legacy) {
         uint64_t errors = status >> 24 & (IXGBE_RXD_LEGACY_ERROR_IPE | IXGBE_RXD_LEGACY_ERROR_L4E);
         low = descriptor[0];
         high = (uint64_t)frame->vlan << 48 | errors << 40 | (uint64_t)(status & 0xff) << 32 | length;
@@ -203,6 +198,10 @@ static bool place(struct sim_device *device, struct engine *engine, const struct
     return true;
 }
 
+static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
+    return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
+}
+
 // The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
 static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
     struct queue *queue = &device->queues[SIM_RING_RX][frame->queue];
@@ -212,11 +211,12 @@ static bool deliver(struct sim_device *device, struct engine *engine, struct fra
         return true;
     }
     struct ring *ring = &engine->ring;
-    uint32_t needed = engine->buffer ? (frame->length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
+    uint32_t needed = 1;
+    if (frame->length > engine->buffer) needed = buffers_for(engine, frame->length);
     uint32_t available = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
     if (needed > available) {
         bool never = needed >= ring->size && ring->size > 0;
-        if (!never && !(engine->control & IXGBE_SRRCTL_DROP_EN)) return false;
+        if (!never && !engine->gives_up) return false;
         drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
         return true;
     }

@@ -353,7 +353,7 @@ static int send_next(struct sim_device *device, struct engine *engine) {
     uint32_t head = engine->ring.head;
     union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, head);
     if (!descriptor) return -EFAULT;
-    const union ixgbe_tx_desc copy = *descriptor;
+    const union ixgbe_tx_desc copy = {.read = {descriptor->read.iova, descriptor->read.command, descriptor->read.options}};
     uint32_t command = copy.read.command;
     if (sim_observed && !engine->queue->retrying) {
         observe_fetch(device, SIM_RING_TX, engine->queue->number, head, &copy);
