@@ -78,6 +78,7 @@ int host_open(unsigned port);     // a device descriptor; the first one resets a
 void host_close(unsigned port);
 void host_reset(unsigned port);   // as VFIO_DEVICE_RESET: the kernel saves and restores what firmware set up
 void host_accessed(unsigned port);  // a register access is done: let the device react
+void host_warn_of_copy(unsigned port);  // before an access: says once if this is but a copy
 
 // For the calls that wait, without the lock. In modes without a thread somebody has to give the device its turns.
 bool host_needs_turns(void);
@@ -144,6 +145,7 @@ int copy_out(void *program, const void *from, size_t size);
 // ---- calls ----
 
 struct vfio_object *calls_object(int fd);  // what is behind a descriptor, NULL if it is not ours
+void calls_inherit(void);                  // in the child of a fork: the descriptors are its own now
 
 // ---- wait ----
 

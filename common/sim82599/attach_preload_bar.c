@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 static const uint64_t plain_pages[] = {0x1000, 0x6000, 0x7000, 0xd000};
 
@@ -212,16 +211,8 @@ static void write_double_word(unsigned port, unsigned region, uint32_t offset, u
     }
 }
 
-static void say_if_copy(const struct port *port) {
-    static bool said;
-    if (!port->copy || said) return;
-    said = true;
-    fprintf(stderr, "sim82599: process %d is a fork; the NIC stayed with its parent, this is a copy that is "
-                    "connected to nothing\n", (int)getpid());
-}
-
 uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned width) {
-    say_if_copy(host_port(port));
+    host_warn_of_copy(port);
     uint64_t result = 0;
     for (unsigned done = 0; done < width;) {
         unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
@@ -235,7 +226,7 @@ uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned widt
 }
 
 void bar_write(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
-    say_if_copy(host_port(port));
+    host_warn_of_copy(port);
     for (unsigned done = 0; done < width;) {
         unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
         uint64_t mask = ((UINT64_C(1) << 8 * take) - 1) << 8 * skip;

@@ -54,6 +54,8 @@ struct vfio_object *calls_object(int fd) {
 
 static bool is_ours(int fd) { return atomic_load(&entries) && !host_is_mine() && calls_object(fd) && owner == getpid(); }
 
+void calls_inherit(void) { owner = getpid(); }
+
 static int enter(int fd, struct vfio_object *object) {
     if (fd >= CHUNK * CHUNKS) return -EMFILE;
     if (!table[fd / CHUNK]) {

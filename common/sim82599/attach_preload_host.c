@@ -471,10 +471,19 @@ void host_switch_off(void) {
 // other memory too, a copy, which it may poke at; nothing it does there reaches the parent or the wire. Ports that
 // nobody had opened are as new in the child, so a program that goes into the background first is not affected.
 
+void host_warn_of_copy(unsigned port) {
+    static pid_t warned;
+    if (!host.ports[port].copy || warned == getpid()) return;
+    warned = getpid();
+    fprintf(stderr, "sim82599: process %d is a fork; the NIC stayed with its parent, this is a copy that is connected "
+                    "to nothing\n", (int)warned);
+}
+
 static void before_fork(void) { host_lock(); }
 static void after_fork_parent(void) { host_unlock(); }
 
 static void after_fork_child(void) {
+    calls_inherit();
     atomic_store(&waiting, 0);
     host.has_thread = host.thread_done = false;
     for (unsigned i = 0; i < PORTS; i++) {

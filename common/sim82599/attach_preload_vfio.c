@@ -326,6 +326,7 @@ void vfio_release(struct vfio_object *object) {
 
 long vfio_ioctl(struct vfio_object *object, unsigned request, void *argument, struct vfio_object **created) {
     *created = NULL;
+    if (object->kind != CONTAINER) host_warn_of_copy(object->port);
     switch (object->kind) {
     case CONTAINER: return container_ioctl(object, request, argument);
     case GROUP: return group_ioctl(object, request, argument, created);
