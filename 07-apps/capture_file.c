@@ -1,0 +1,206 @@
+// capture_file.c: the two ends of the pipe.
+
+#define _GNU_SOURCE
+#include "capture_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+enum {
+    BUFFER_SIZE = 256 * 1024,
+    LINKTYPE_ETHERNET = 1,
+};
+
+// All in the byte order of the machine that writes; the magic number tells a reader which that was, and that times are
+// in nanoseconds.
+struct file_header {
+    uint32_t magic;
+    uint16_t version_major, version_minor;
+    uint32_t zone, accuracy;  // always 0
+    uint32_t snaplen;
+    uint32_t linktype;
+};
+
+struct packet_header {
+    uint32_t seconds, nanoseconds;
+    uint32_t length;           // bytes in the file
+    uint32_t original_length;  // bytes on the wire
+};
+
+// ---- The writer's end ---------------------------------------------------------------------------------------------
+
+struct output {
+    int fd;
+    const char *path;
+    off_t whole;    // the file's length up to its last whole packet
+    bool seekable;  // a file that can be cut back, not a pipe
+};
+
+static int write_all(struct output *output, const char *data, size_t size) {
+    while (size) {
+        ssize_t done = write(output->fd, data, size);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return done < 0 ? -errno : -EIO;
+        data += done;
+        size -= (size_t)done;
+    }
+    return 0;
+}
+
+// How many of these bytes are whole packets?
+static size_t whole_packets(const char *data, size_t size) {
+    size_t whole = 0;
+    struct packet_header header;
+    while (size - whole >= sizeof header) {
+        memcpy(&header, data + whole, sizeof header);
+        if (size - whole - sizeof header < header.length) break;
+        whole += sizeof header + header.length;
+    }
+    return whole;
+}
+
+// Of a write that failed half way, what is whole may stay.
+static int cut_back(struct output *output, const char *data, int error) {
+    if (!output->seekable) return error;
+    struct stat status;
+    size_t reached = fstat(output->fd, &status) ? 0 : (size_t)(status.st_size - output->whole);
+    output->whole += (off_t)whole_packets(data, reached);
+    if (ftruncate(output->fd, output->whole)) log_error(-errno, "%s may end with half a packet", output->path);
+    return log_error(error, "%s: writing stopped; the packets before it are in the file", output->path);
+}
+
+// Packets from the pipe to the file, whole ones only, until the other end is closed or dies. Returns the exit code.
+static int write_packets(struct output *output, int pipe) {
+    static char buffer[2 * BUFFER_SIZE];
+    size_t used = 0;
+    for (;;) {
+        ssize_t got = read(pipe, buffer + used, sizeof buffer - used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return 0;
+        used += (size_t)got;
+        size_t whole = whole_packets(buffer, used);
+        int error = write_all(output, buffer, whole);
+        if (error) return -cut_back(output, buffer, error);
+        output->whole += (off_t)whole;
+        used -= whole;
+        memmove(buffer, buffer + whole, used);
+    }
+}
+
+// The writer is not to die of the Ctrl-C, nor of the kill of a whole process group, that ends the capture.
+static _Noreturn void run_writer(struct output *output, int pipe) {
+    setsid();
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    _exit(write_packets(output, pipe));
+}
+
+// ---- The capturing program's end ----------------------------------------------------------------------------------
+
+static int open_output(struct output *output, const char *path) {
+    bool standard_output = !strcmp(path, "-");
+    *output = (struct output){.path = standard_output ? "standard output" : path};
+    output->fd = standard_output ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (output->fd < 0) return log_error(-errno, "cannot create %s", path);
+    if (isatty(output->fd))
+        return log_error(-EINVAL, "packets on a terminal help nobody; try: 07-apps/pcap - | tshark -r -");
+    struct stat status;
+    output->seekable = !fstat(output->fd, &status) && S_ISREG(status.st_mode);
+    return 0;
+}
+
+static int write_file_header(struct output *output, uint32_t snaplen) {
+    struct file_header header = {.magic = 0xa1b23c4d,
+                                 .version_major = 2,
+                                 .version_minor = 4,
+                                 .snaplen = snaplen,
+                                 .linktype = LINKTYPE_ETHERNET};
+    int error = write_all(output, (const char *)&header, sizeof header);
+    if (!error) {
+        output->whole = sizeof header;
+        return 0;
+    }
+    if (output->seekable && ftruncate(output->fd, 0)) log_error(-errno, "%s holds half a header", output->path);
+    return log_error(error, "cannot write to %s", output->path);
+}
+
+static int start_writer(struct capture_file *file, struct output *output) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC)) return log_error(-errno, "a pipe to the writer of %s", output->path);
+    fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // room for a burst; less is fine
+    file->writer = fork();
+    if (file->writer < 0) {
+        int error = log_error(-errno, "a writer for %s", output->path);
+        close(ends[0]);
+        close(ends[1]);
+        return error;
+    }
+    if (!file->writer) {
+        close(ends[1]);
+        run_writer(output, ends[0]);
+    }
+    close(ends[0]);
+    file->pipe = ends[1];
+    return 0;
+}
+
+int capture_open(struct capture_file *file, const char *path, uint32_t snaplen) {
+    struct output output;
+    *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .buffer = malloc(BUFFER_SIZE)};
+    int error = file->buffer ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
+    if (!error) error = write_file_header(&output, snaplen);
+    if (!error) error = start_writer(file, &output);
+    if (error) free(file->buffer);
+    if (file->buffer && output.fd > STDERR_FILENO) close(output.fd);
+    signal(SIGPIPE, SIG_IGN);  // a writer that has given up is an error to handle, not a reason to die
+    return error;
+}
+
+int capture_flush(struct capture_file *file) {
+    for (uint32_t sent = 0; !file->error && sent < file->used;) {
+        ssize_t done = write(file->pipe, file->buffer + sent, file->used - sent);
+        if (done > 0)
+            sent += (uint32_t)done;
+        else if (errno != EINTR)
+            file->error = -errno;
+    }
+    file->used = 0;
+    return file->error;
+}
+
+int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length) {
+    struct packet_header header = {
+        .seconds = (uint32_t)(time_ns / 1000000000),
+        .nanoseconds = (uint32_t)(time_ns % 1000000000),
+        .length = length < file->snaplen ? length : file->snaplen,
+        .original_length = length,
+    };
+    if (file->used + sizeof header + header.length > BUFFER_SIZE) capture_flush(file);
+    if (file->error) return file->error;
+    memcpy(file->buffer + file->used, &header, sizeof header);
+    memcpy(file->buffer + file->used + sizeof header, packet, header.length);
+    file->used += (uint32_t)sizeof header + header.length;
+    return 0;
+}
+
+int capture_close(struct capture_file *file) {
+    int status = 0;
+    capture_flush(file);
+    close(file->pipe);
+    while (waitpid(file->writer, &status, 0) < 0 && errno == EINTR) {
+    }
+    free(file->buffer);
+    if (WIFSIGNALED(status)) return log_error(-EIO, "the file's writer was killed by signal %d", WTERMSIG(status));
+    // The writer has said what went wrong on its side; its exit code is the errno.
+    return WEXITSTATUS(status) ? -WEXITSTATUS(status) : file->error;
+}

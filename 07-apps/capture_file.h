@@ -1,0 +1,32 @@
+// capture_file.h: a pcap file that is whole at every moment.
+//
+// The format is small: a 24-byte header, then for each packet 16 bytes of time and lengths, and its bytes. A reader
+// that finds half a packet at the end calls the file damaged. But a write that is under way when a process is killed
+// may stop half way, and so may one that fills the disk. So the file is written by a process of its own: the capturing
+// program feeds it through a pipe, and whatever happens to that program, the writer writes out the whole packets that
+// it has, and only those. If the disk is full, it cuts the file back to the last whole packet and says so.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct capture_file {
+    int pipe;
+    pid_t writer;
+    int error;  // the first thing that went wrong; from then on nothing is written
+    char *buffer;
+    uint32_t used;
+    uint32_t snaplen;
+};
+
+// Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. 0 or a negative
+// errno after saying why. Call it before anything that a child process must not inherit, such as an open device.
+int capture_open(struct capture_file *file, const char *path, uint32_t snaplen);
+
+// One packet of `length` bytes that arrived at `time_ns` since 1970. It is on its way to the file after the next
+// capture_flush, at the latest. 0 or a negative errno.
+int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length);
+int capture_flush(struct capture_file *file);
+
+// Flushes, and waits until everything is in the file. 0, or the negative errno of whatever went wrong since open.
+int capture_close(struct capture_file *file);
