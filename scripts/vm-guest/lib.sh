@@ -22,14 +22,15 @@ bad() { # WHAT WHY
 }
 
 # check WHAT COMMAND...: the command is to succeed. If it fails, its output is shown, and check fails too.
+# The output stays in /tmp/output: a file and not $(...), which would wait for whatever runs on in the background.
 check() {
     local what=$1
     shift
-    if output=$("$@" 2>&1); then
+    if "$@" >/tmp/output 2>&1; then
         ok "$what"
     else
         bad "$what" "exit status $? of: $*
-$output"
+$(cat /tmp/output)"
         return 1
     fi
 }
@@ -64,6 +65,8 @@ within() {
     done
 }
 
+not() { ! "$@"; }
+
 # ---- Ports and interfaces ----------------------------------------------------------------------------------
 
 driver_of() { # PCI address
@@ -93,13 +96,40 @@ link_up() { # INTERFACE [NAMESPACE]
     ip ${2:+-n "$2"} link set "$1" up && within 20 has_carrier "$@"
 }
 
-# What the kernel said at level "warning" or worse since the last call, except the usual.
-kernel_complaints() {
-    dmesg -r -c | grep '^<[0-4]>' | grep -v 'Intel(R) 10 Gigabit Network Connection'
-}
+# ---- The kernel log ----------------------------------------------------------------------------------------
 
+# What the kernel said at level "warning" or worse since the last call, except about its own emulated clock.
 no_kernel_complaints() {
-    kernel_complaints >/tmp/complaints
+    dmesg -r -c | grep '^<[0-4]>' | grep -v 'hrtimer: interrupt took' >/tmp/complaints
     cat /tmp/complaints
     [ ! -s /tmp/complaints ]
+}
+
+# ---- Both ports on Linux: a network namespace each, left and right -----------------------------------------
+
+left() { ip netns exec left "$@"; }
+right() { ip netns exec right "$@"; }
+
+both_have_link() { within 20 has_carrier port0 left && within 20 has_carrier port1 right; }
+
+connect() { # the namespaces, with a port and its addresses in each
+    ip netns add left && ip netns add right || return
+    ip link set port0 netns left && ip link set port1 netns right || return
+    ip -n left addr add 10.0.0.1/24 dev port0 && ip -n right addr add 10.0.0.2/24 dev port1 || return
+    ip -n left addr add fd00::1/64 dev port0 nodad && ip -n right addr add fd00::2/64 dev port1 nodad || return
+    ip -n left link set port0 up && ip -n right link set port1 up || return
+    both_have_link
+}
+
+disconnect() { # a port goes home when its namespace ends
+    ip netns del left && ip netns del right && name_interfaces
+}
+
+# ---- Both ports on VFIO ------------------------------------------------------------------------------------
+
+# Lines of /proc/interrupts: the MSI-X vectors that programs have through VFIO, and how often each one fired.
+vectors() { grep 'vfio-msix' /proc/interrupts; }
+
+fired() { # FILE of such lines: did any of them?
+    awk '{ for (cpu = 2; $cpu ~ /^[0-9]+$/; cpu++) sum += $cpu } END { exit !sum }' "$1"
 }

@@ -40,7 +40,7 @@ for port in port0 port1; do
         check "$port: ethtool -t $kind" timeout 60 ethtool -t $port $kind
     done
 done
-echo "$output" | indent # of the last one
+indent </tmp/output # of the last one
 
 # The offline test takes the NIC through a reset; link and neighbour have to come back.
 for port in port0 port1; do check "$port has link again" link_up $port; done

@@ -1,23 +1,5 @@
 # Linux at both ends of the cable, each port in a network namespace of its own, does what networks are for.
 
-left() { ip netns exec left "$@"; }
-right() { ip netns exec right "$@"; }
-
-both_have_link() { within 20 has_carrier port0 left && within 20 has_carrier port1 right; }
-
-connect() { # the namespaces, with a port and its addresses in each
-    ip netns add left && ip netns add right || return
-    ip link set port0 netns left && ip link set port1 netns right || return
-    ip -n left addr add 10.0.0.1/24 dev port0 && ip -n right addr add 10.0.0.2/24 dev port1 || return
-    ip -n left addr add fd00::1/64 dev port0 nodad && ip -n right addr add fd00::2/64 dev port1 nodad || return
-    ip -n left link set port0 up && ip -n right link set port1 up || return
-    both_have_link
-}
-
-disconnect() { # a port goes home when its namespace ends
-    ip netns del left && ip netns del right && name_interfaces
-}
-
 # nc hands the connection to a program: what the sender's writes, the receiver's reads.
 transfer() { # FILE, from left to right over TCP
     ip netns exec right nc -l -p 5000 -e dd of=/tmp/received bs=64k 2>/dev/null &

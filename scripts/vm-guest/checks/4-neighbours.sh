@@ -1,0 +1,66 @@
+# Our driver at one end of the cable and Linux's at the other: what one sends, the other receives.
+
+ours=04:00.0 # port0; port1 stays with Linux
+
+check "setup-vfio.sh takes $ours from ixgbe" setup-vfio.sh $ours || return
+expect "$port0 is driven by" "$(driver_of $port0)" vfio-pci
+expect "$port1 is driven by" "$(driver_of $port1)" ixgbe
+
+# Nothing but what we send is to be on the cable: no IPv6 of Linux's own, no question for a neighbour's address.
+echo 1 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
+ip addr add 10.0.0.2/24 dev port1
+ip neigh add 10.0.0.1 lladdr 02:00:00:00:00:01 dev port1
+ip link set port1 promisc on up
+
+received() { cat /sys/class/net/port1/statistics/rx_packets; }
+has_received() { [ "$(received)" -ge "$1" ]; }
+
+for options in "" "--interrupts" "--size 1500" "--batch 1"; do
+    before=$(received)
+    check "loopsend $options sends 5000 packets to Linux" timeout 60 loopsend --count 5000 $options $ours
+    within 5 has_received $((before + 5000))
+    expect "  Linux's rx_packets grew by" $(($(received) - before)) 5000
+done
+
+# What Linux sends, with tcpdump watching at its end, is what pcap writes down. The frames are at least 60 bytes
+# long, because tcpdump sees shorter ones before the NIC pads them.
+sizes="18 64 500 1000 1472"
+count=100
+frames_of() { tcpdump -r "$1" -n -t -xx 2>/dev/null; }
+
+capture() { # OPTION...: pcap and tcpdump side by side; their frames are left in /tmp/pcap.txt and /tmp/tcpdump.txt
+    local pcap tcpdump size status
+    timeout 60 pcap --count $((count * 5)) "$@" /tmp/ours.pcap $ours >/tmp/pcap.out 2>&1 &
+    pcap=$!
+    sleep 2 # pcap resets the NIC, and Linux sees the light go out and come back
+    within 20 has_carrier port1
+    tcpdump -Z root -i port1 -Q out -w /tmp/theirs.pcap 2>/tmp/tcpdump.out &
+    tcpdump=$!
+    within 10 grep -q 'listening on' /tmp/tcpdump.out
+    for size in $sizes; do ping -c $count -i 0.01 -W 1 -s "$size" 10.0.0.1; done | grep transmitted
+    vectors >/tmp/vectors
+    wait $pcap
+    status=$?
+    kill -TERM $tcpdump
+    wait $tcpdump
+    cat /tmp/pcap.out
+    frames_of /tmp/ours.pcap >/tmp/pcap.txt
+    frames_of /tmp/theirs.pcap >/tmp/tcpdump.txt
+    return $status
+}
+
+for option in "--snaplen 65535" "--interrupts"; do
+    check "pcap $option records while Linux sends" capture $option
+    expect "  frames recorded" "$(grep -c '^IP ' /tmp/pcap.txt)" $((count * 5)) &&
+        check "  they are the frames that tcpdump saw Linux send, byte for byte" cmp /tmp/pcap.txt /tmp/tcpdump.txt
+done
+check "pcap's interrupts came through the kernel's vectors" fired /tmp/vectors
+show tail -n 3 /tmp/pcap.txt
+show tail -n 5 /tmp/pcap.out
+
+ip link set port1 promisc off down
+ip addr flush dev port1
+ip neigh flush dev port1 nud all
+echo 0 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
+check "setup-vfio.sh gives $ours back" setup-vfio.sh --restore $ours
+check "it is an interface again" name_interfaces
