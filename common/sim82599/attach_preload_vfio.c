@@ -40,19 +40,28 @@ bool vfio_any_dma(void) { return dma_spaces != 0; }
 
 // ---- The program's memory ----
 
-static int copy(void *ours, const void *program, size_t size, bool out) {
-    struct iovec here = {ours, size}, there = {(void *)(uintptr_t)program, size};
-    ssize_t done = out ? process_vm_writev(getpid(), &here, 1, &there, 1, 0)
-                       : process_vm_readv(getpid(), &here, 1, &there, 1, 0);
-    if (done == (ssize_t)size) return 0;
-    if (done >= 0 || errno == EFAULT) return -EFAULT;
-    // Forbidden here (a container's filter): then without a net.
-    memcpy(out ? there.iov_base : ours, out ? ours : program, size);
+// The kernel refuses bad addresses instead of falling into them. Where asking it is forbidden (a container's filter),
+// they are taken on trust.
+static int probe(const struct iovec *ours, const struct iovec *program, bool out) {
+    ssize_t done = out ? process_vm_writev(getpid(), ours, 1, program, 1, 0)
+                       : process_vm_readv(getpid(), ours, 1, program, 1, 0);
+    bool forbidden = done < 0 && errno != EFAULT;
+    return forbidden || done == (ssize_t)ours->iov_len ? 0 : -EFAULT;
+}
+
+int copy_in(void *to, const void *program, size_t size) {
+    struct iovec ours = {to, size}, theirs = {(void *)(uintptr_t)program, size};
+    if (probe(&ours, &theirs, false)) return -EFAULT;
+    memcpy(to, program, size);
     return 0;
 }
 
-int copy_in(void *to, const void *program, size_t size) { return copy(to, program, size, false); }
-int copy_out(void *program, const void *from, size_t size) { return copy((void *)(uintptr_t)from, program, size, true); }
+int copy_out(void *program, const void *from, size_t size) {
+    struct iovec ours = {(void *)(uintptr_t)from, size}, theirs = {program, size};
+    if (probe(&ours, &theirs, true)) return -EFAULT;
+    memcpy(program, from, size);  // once more, for tools that watch the program's memory
+    return 0;
+}
 
 // ---- Containers ----
 
