@@ -19,26 +19,26 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "descriptors need a little-endian machine");
 
 enum {
-    IXGBE_VENDOR_ID = 0x8086,        // Intel
-    IXGBE_DEVICE_ID = 0x10fb,        // 82599ES with SFP+
-    IXGBE_CLASS_CODE = 0x020000,     // network controller, Ethernet
-    IXGBE_SUBSYSTEM_ID = 0x0003,     // X520-2
-    IXGBE_BAR0_SIZE = 128 * 1024,    // registers (8.1)
-    IXGBE_MAX_QUEUES = 128,          // of each direction
-    IXGBE_MAX_VECTORS = 64,          // MSI-X
+    IXGBE_VENDOR_ID = 0x8086,      // Intel
+    IXGBE_DEVICE_ID = 0x10fb,      // 82599ES with SFP+
+    IXGBE_CLASS_CODE = 0x020000,   // network controller, Ethernet
+    IXGBE_SUBSYSTEM_ID = 0x0003,   // X520-2
+    IXGBE_BAR0_SIZE = 128 * 1024,  // registers (8.1)
+    IXGBE_MAX_QUEUES = 128,        // of each direction
+    IXGBE_MAX_VECTORS = 64,        // MSI-X
 };
 
 enum {
-#define REG(name, offset, count, stride, access, reset, section, description)                                  \
+#define REG(name, offset, count, stride, access, reset, section, description)                                        \
     IXGBE_##name = (offset), IXGBE_##name##_STRIDE = (stride), IXGBE_##name##_COUNT = (count),
-#define FIELD(register, name, shift, width)                                                                    \
-    IXGBE_##register##_##name = ((0xffffffffu >> (32 - (width))) << (shift)),                         \
+#define FIELD(register, name, shift, width)                                                                          \
+    IXGBE_##register##_##name = ((0xffffffffu >> (32 - (width))) << (shift)),                                        \
     IXGBE_##register##_##name##_SHIFT = (shift),
 #include "registers.def"
 };
 
 // Register n of a row: IXGBE_REG(MTA, 5) is the sixth register of row MTA.
-#define IXGBE_REG(name, n) (IXGBE_##name + (uint32_t)(n) * IXGBE_##name##_STRIDE)
+#define IXGBE_REG(name, n) (IXGBE_##name + (uint32_t)(n)*IXGBE_##name##_STRIDE)
 
 // Receive queues sit in two blocks, 0 to 63 and 64 to 127 (8.2.3.8). `reg` is the row of queue 0: IXGBE_RDT.
 static inline uint32_t ixgbe_rx_queue_reg(uint32_t reg, unsigned queue) {
@@ -47,9 +47,7 @@ static inline uint32_t ixgbe_rx_queue_reg(uint32_t reg, unsigned queue) {
 }
 
 // Transmit queues sit in one block (8.2.3.9). `reg` is the row of queue 0: IXGBE_TDT.
-static inline uint32_t ixgbe_tx_queue_reg(uint32_t reg, unsigned queue) {
-    return reg + queue * IXGBE_TDT_STRIDE;
-}
+static inline uint32_t ixgbe_tx_queue_reg(uint32_t reg, unsigned queue) { return reg + queue * IXGBE_TDT_STRIDE; }
 
 // The throttle of an MSI-X vector: 0 to 23 and the rest are apart (8.2.3.5.12).
 static inline uint32_t ixgbe_eitr_reg(unsigned vector) {
@@ -58,63 +56,63 @@ static inline uint32_t ixgbe_eitr_reg(unsigned vector) {
 
 // Values of fields that are more than a switch.
 
-enum { // AUTOC.LMS, link mode (8.2.3.22.19)
+enum {  // AUTOC.LMS, link mode (8.2.3.22.19)
     IXGBE_LMS_1G_NO_AN = 0,
     IXGBE_LMS_10G_PARALLEL_NO_AN = 1,
     IXGBE_LMS_1G_AN = 2,
-    IXGBE_LMS_10G_SERIAL_NO_AN = 3, // what SFP+ uses
+    IXGBE_LMS_10G_SERIAL_NO_AN = 3,  // what SFP+ uses
     IXGBE_LMS_BACKPLANE_AN = 4,
 };
 
-enum { // LINKS.LINK_SPEED (8.2.3.22.20)
+enum {  // LINKS.LINK_SPEED (8.2.3.22.20)
     IXGBE_SPEED_100M = 1,
     IXGBE_SPEED_1G = 2,
     IXGBE_SPEED_10G = 3,
 };
 
-enum { // SRRCTL.DESCTYPE (8.2.3.8.7)
+enum {  // SRRCTL.DESCTYPE (8.2.3.8.7)
     IXGBE_DESCTYPE_LEGACY = 0,
-    IXGBE_DESCTYPE_ADVANCED = 1, // one buffer
+    IXGBE_DESCTYPE_ADVANCED = 1,  // one buffer
     IXGBE_DESCTYPE_HEADER_SPLIT = 2,
     IXGBE_DESCTYPE_HEADER_SPLIT_ALWAYS = 5,
 };
 
-enum { // MRQC.MRQE (8.2.3.7.12)
+enum {  // MRQC.MRQE (8.2.3.7.12)
     IXGBE_MRQE_NONE = 0,
     IXGBE_MRQE_RSS = 1,
 };
 
-enum { // FCCFG.TFCE (8.2.3.3.7)
+enum {  // FCCFG.TFCE (8.2.3.3.7)
     IXGBE_FCCFG_TFCE_NONE = 0,
-    IXGBE_FCCFG_TFCE_802_3X = 1, // pause the link
-    IXGBE_FCCFG_TFCE_PRIORITY = 2, // pause single classes
+    IXGBE_FCCFG_TFCE_802_3X = 1,    // pause the link
+    IXGBE_FCCFG_TFCE_PRIORITY = 2,  // pause single classes
 };
 
 // Receive descriptors, advanced format (7.1.6)
 
 union ixgbe_rx_desc {
-    struct { // driver to device: an empty buffer (7.1.6.1)
+    struct {  // driver to device: an empty buffer (7.1.6.1)
         uint64_t packet_iova;
-        uint64_t header_iova; // only with header split; bit 0 must be 0, it is where DD will be
+        uint64_t header_iova;  // only with header split; bit 0 must be 0, it is where DD will be
     } read;
-    struct {           // device to driver: a packet, or a part of one (7.1.6.2)
-        uint32_t info; // IXGBE_RXD_INFO_*
+    struct {            // device to driver: a packet, or a part of one (7.1.6.2)
+        uint32_t info;  // IXGBE_RXD_INFO_*
         union {
             uint32_t rss_hash;
             uint32_t flow_director_id;
             struct {
                 uint16_t ip_id;
-                uint16_t checksum; // of an IP fragment
+                uint16_t checksum;  // of an IP fragment
             };
         };
-        uint32_t status_error; // IXGBE_RXD_STATUS_*, IXGBE_RXD_ERROR_*
-        uint16_t length;       // of this buffer's part
+        uint32_t status_error;  // IXGBE_RXD_STATUS_*, IXGBE_RXD_ERROR_*
+        uint16_t length;        // of this buffer's part
         uint16_t vlan;
     } wb;
 };
 _Static_assert(sizeof(union ixgbe_rx_desc) == 16, "a descriptor is 16 bytes");
 
-enum { // ixgbe_rx_desc.wb.info
+enum {  // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_RSS_TYPE = 0x0000000f,
     IXGBE_RXD_INFO_PACKET_TYPE = 0x0001fff0,
     IXGBE_RXD_INFO_IPV4 = 0x00000010,
@@ -128,15 +126,15 @@ enum { // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_ESP = 0x00001000,
     IXGBE_RXD_INFO_AH = 0x00002000,
     IXGBE_RXD_INFO_LINKSEC = 0x00004000,
-    IXGBE_RXD_INFO_L2 = 0x00008000, // matched an Ethernet type filter; then bits 6:4 are its number
+    IXGBE_RXD_INFO_L2 = 0x00008000,  // matched an Ethernet type filter; then bits 6:4 are its number
     IXGBE_RXD_INFO_RSCCNT_SHIFT = 17,
-    IXGBE_RXD_INFO_RSCCNT = 0x001e0000, // descriptors coalesced into this one
+    IXGBE_RXD_INFO_RSCCNT = 0x001e0000,  // descriptors coalesced into this one
     IXGBE_RXD_INFO_HDR_LEN_SHIFT = 21,
     IXGBE_RXD_INFO_HDR_LEN = 0x7fe00000,
-    IXGBE_RXD_INFO_SPH = 0x80000000, // header was split off
+    IXGBE_RXD_INFO_SPH = 0x80000000,  // header was split off
 };
 
-enum { // what the RSS hash was computed over (7.1.2.8)
+enum {  // what the RSS hash was computed over (7.1.2.8)
     IXGBE_RSS_TYPE_NONE = 0x0,
     IXGBE_RSS_TYPE_IPV4_TCP = 0x1,
     IXGBE_RSS_TYPE_IPV4 = 0x2,
@@ -147,7 +145,7 @@ enum { // what the RSS hash was computed over (7.1.2.8)
     IXGBE_RSS_TYPE_FLOW_DIRECTOR = 0xf,
 };
 
-enum { // ixgbe_rx_desc.wb.status_error
+enum {                                    // ixgbe_rx_desc.wb.status_error
     IXGBE_RXD_STATUS_DD = 0x00000001,     // the device has written this descriptor
     IXGBE_RXD_STATUS_EOP = 0x00000002,    // last buffer of the packet
     IXGBE_RXD_STATUS_FLM = 0x00000004,    // matched a flow director filter
@@ -164,10 +162,10 @@ enum { // ixgbe_rx_desc.wb.status_error
     IXGBE_RXD_STATUS_LB = 0x00040000,     // came from another pool of this device
     IXGBE_RXD_NEXTP_SHIFT = 4,            // without EOP, bits 19:4 are the next descriptor of a coalesced packet
     IXGBE_RXD_NEXTP = 0x000ffff0,
-    IXGBE_RXD_ERROR_FDIR = 0x00700000,    // flow director: length, drop, collision
-    IXGBE_RXD_ERROR_HBO = 0x00800000,     // header longer than the header buffer
+    IXGBE_RXD_ERROR_FDIR = 0x00700000,  // flow director: length, drop, collision
+    IXGBE_RXD_ERROR_HBO = 0x00800000,   // header longer than the header buffer
     IXGBE_RXD_ERROR_SEC = 0x18000000,
-    IXGBE_RXD_ERROR_RXE = 0x20000000,     // CRC, length or symbol error; only seen with FCTRL.SBP
+    IXGBE_RXD_ERROR_RXE = 0x20000000,  // CRC, length or symbol error; only seen with FCTRL.SBP
     IXGBE_RXD_ERROR_L4E = 0x40000000,
     IXGBE_RXD_ERROR_IPE = 0x80000000,
 };
@@ -183,8 +181,8 @@ union ixgbe_rx_legacy_desc {
         uint64_t iova;
         uint16_t length;
         uint16_t checksum;
-        uint8_t status; // IXGBE_RXD_STATUS_DD to _PIF
-        uint8_t errors; // IXGBE_RXD_LEGACY_ERROR_*
+        uint8_t status;  // IXGBE_RXD_STATUS_DD to _PIF
+        uint8_t errors;  // IXGBE_RXD_LEGACY_ERROR_*
         uint16_t vlan;
     } wb;
 };
@@ -199,63 +197,63 @@ enum {
 // Transmit descriptors (7.2.3.2). Which of the formats it is, DEXT and DTYP say; both are in the same place.
 
 union ixgbe_tx_desc {
-    struct { // driver to device: a buffer to send (7.2.3.2.4)
+    struct {  // driver to device: a buffer to send (7.2.3.2.4)
         uint64_t iova;
-        uint32_t command; // length in bits 15:0, IXGBE_TXD_CMD_*
-        uint32_t options; // IXGBE_TXD_OPT_*
+        uint32_t command;  // length in bits 15:0, IXGBE_TXD_CMD_*
+        uint32_t options;  // IXGBE_TXD_OPT_*
     } read;
-    struct { // device to driver: done (7.2.3.2.5)
+    struct {  // device to driver: done (7.2.3.2.5)
         uint64_t reserved;
         uint32_t reserved2;
-        uint32_t status; // IXGBE_TXD_STATUS_DD
+        uint32_t status;  // IXGBE_TXD_STATUS_DD
     } wb;
 };
 _Static_assert(sizeof(union ixgbe_tx_desc) == 16, "a descriptor is 16 bytes");
 
-enum { // ixgbe_tx_desc.read.command; the upper bits mean the same in all three formats
+enum {  // ixgbe_tx_desc.read.command; the upper bits mean the same in all three formats
     IXGBE_TXD_CMD_LENGTH = 0x0000ffff,
     IXGBE_TXD_CMD_LINKSEC = 0x00040000,
-    IXGBE_TXD_CMD_1588 = 0x00080000, // take a time stamp
+    IXGBE_TXD_CMD_1588 = 0x00080000,  // take a time stamp
     IXGBE_TXD_CMD_DTYP = 0x00f00000,
     IXGBE_TXD_CMD_DTYP_CONTEXT = 0x00200000,
     IXGBE_TXD_CMD_DTYP_DATA = 0x00300000,
-    IXGBE_TXD_CMD_EOP = 0x01000000,  // last buffer of the packet
-    IXGBE_TXD_CMD_IFCS = 0x02000000, // append the CRC
-    IXGBE_TXD_CMD_IC = 0x04000000,   // insert a checksum (legacy only)
-    IXGBE_TXD_CMD_RS = 0x08000000,   // report status: write DD when done
-    IXGBE_TXD_CMD_DEXT = 0x20000000, // not a legacy descriptor
-    IXGBE_TXD_CMD_VLE = 0x40000000,  // insert the VLAN tag
-    IXGBE_TXD_CMD_TSE = 0x80000000,  // segment
+    IXGBE_TXD_CMD_EOP = 0x01000000,   // last buffer of the packet
+    IXGBE_TXD_CMD_IFCS = 0x02000000,  // append the CRC
+    IXGBE_TXD_CMD_IC = 0x04000000,    // insert a checksum (legacy only)
+    IXGBE_TXD_CMD_RS = 0x08000000,    // report status: write DD when done
+    IXGBE_TXD_CMD_DEXT = 0x20000000,  // not a legacy descriptor
+    IXGBE_TXD_CMD_VLE = 0x40000000,   // insert the VLAN tag
+    IXGBE_TXD_CMD_TSE = 0x80000000,   // segment
 };
 
-enum { // ixgbe_tx_desc.read.options and .wb.status
+enum {  // ixgbe_tx_desc.read.options and .wb.status
     IXGBE_TXD_STATUS_DD = 0x00000001,
-    IXGBE_TXD_OPT_IDX_SHIFT = 4, // which of the queue's two contexts
+    IXGBE_TXD_OPT_IDX_SHIFT = 4,  // which of the queue's two contexts
     IXGBE_TXD_OPT_IDX = 0x00000070,
-    IXGBE_TXD_OPT_CC = 0x00000080,   // the context counts even if no offload below is asked for
-    IXGBE_TXD_OPT_IXSM = 0x00000100, // insert the IPv4 header checksum
-    IXGBE_TXD_OPT_TXSM = 0x00000200, // insert the TCP, UDP or SCTP checksum
+    IXGBE_TXD_OPT_CC = 0x00000080,    // the context counts even if no offload below is asked for
+    IXGBE_TXD_OPT_IXSM = 0x00000100,  // insert the IPv4 header checksum
+    IXGBE_TXD_OPT_TXSM = 0x00000200,  // insert the TCP, UDP or SCTP checksum
     IXGBE_TXD_OPT_IPSEC = 0x00000400,
-    IXGBE_TXD_OPT_PAYLEN_SHIFT = 14, // length of the whole packet; with TSE, of all payload
+    IXGBE_TXD_OPT_PAYLEN_SHIFT = 14,  // length of the whole packet; with TSE, of all payload
     IXGBE_TXD_OPT_PAYLEN = 0xffffc000u,
 };
 
-struct ixgbe_tx_context_desc { // driver to device: what the packets that follow need (7.2.3.2.3)
-    uint32_t header_lengths;   // IXGBE_TXC_IPLEN, _MACLEN, _VLAN
-    uint32_t security;         // IPsec association, FCoE fields
-    uint32_t command;          // IXGBE_TXC_*, IXGBE_TXD_CMD_DTYP_CONTEXT, IXGBE_TXD_CMD_DEXT
-    uint32_t segmentation;     // IXGBE_TXC_IDX, _L4LEN, _MSS
+struct ixgbe_tx_context_desc {  // driver to device: what the packets that follow need (7.2.3.2.3)
+    uint32_t header_lengths;    // IXGBE_TXC_IPLEN, _MACLEN, _VLAN
+    uint32_t security;          // IPsec association, FCoE fields
+    uint32_t command;           // IXGBE_TXC_*, IXGBE_TXD_CMD_DTYP_CONTEXT, IXGBE_TXD_CMD_DEXT
+    uint32_t segmentation;      // IXGBE_TXC_IDX, _L4LEN, _MSS
 };
 _Static_assert(sizeof(struct ixgbe_tx_context_desc) == 16, "a descriptor is 16 bytes");
 
 enum {
-    IXGBE_TXC_IPLEN = 0x000001ff, // header_lengths
+    IXGBE_TXC_IPLEN = 0x000001ff,  // header_lengths
     IXGBE_TXC_MACLEN_SHIFT = 9,
     IXGBE_TXC_MACLEN = 0x0000fe00,
     IXGBE_TXC_VLAN_SHIFT = 16,
     IXGBE_TXC_VLAN = 0xffff0000u,
-    IXGBE_TXC_SNAP = 0x00000200, // command
-    IXGBE_TXC_IPV4 = 0x00000400, // otherwise IPv6
+    IXGBE_TXC_SNAP = 0x00000200,  // command
+    IXGBE_TXC_IPV4 = 0x00000400,  // otherwise IPv6
     IXGBE_TXC_L4T = 0x00001800,
     IXGBE_TXC_L4T_UDP = 0x00000000,
     IXGBE_TXC_L4T_TCP = 0x00000800,
@@ -263,7 +261,7 @@ enum {
     IXGBE_TXC_ESP = 0x00002000,
     IXGBE_TXC_ENCRYPT = 0x00004000,
     IXGBE_TXC_FCOE = 0x00008000,
-    IXGBE_TXC_IDX_SHIFT = 4, // segmentation
+    IXGBE_TXC_IDX_SHIFT = 4,  // segmentation
     IXGBE_TXC_IDX = 0x00000070,
     IXGBE_TXC_L4LEN_SHIFT = 8,
     IXGBE_TXC_L4LEN = 0x0000ff00,
@@ -278,8 +276,8 @@ union ixgbe_tx_legacy_desc {
         uint64_t iova;
         uint16_t length;
         uint8_t checksum_offset;
-        uint8_t command; // bits 31:24 of IXGBE_TXD_CMD_*
-        uint8_t status;  // IXGBE_TXD_STATUS_DD when the device is done
+        uint8_t command;  // bits 31:24 of IXGBE_TXD_CMD_*
+        uint8_t status;   // IXGBE_TXD_STATUS_DD when the device is done
         uint8_t checksum_start;
         uint16_t vlan;
     };
