@@ -84,6 +84,29 @@ static void give(void) {
     if (atomic_exchange(&lock_word, 0) == 2) syscall(SYS_futex, &lock_word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
+// To ThreadSanitizer the device's DMA would be a data race with the driver: it does not know what orders them, heads,
+// tails and descriptors' done bits. What happens with the lock held is hardware, and not for it to judge. These are its
+// functions, if it is in the process.
+void AnnotateIgnoreReadsBegin(const char *file, int line) __attribute__((weak));
+void AnnotateIgnoreReadsEnd(const char *file, int line) __attribute__((weak));
+void AnnotateIgnoreWritesBegin(const char *file, int line) __attribute__((weak));
+void AnnotateIgnoreWritesEnd(const char *file, int line) __attribute__((weak));
+
+static void begin_hardware(void) {
+    mine = true;
+    if (!AnnotateIgnoreReadsBegin || !AnnotateIgnoreWritesBegin) return;
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+}
+
+static void end_hardware(void) {
+    if (AnnotateIgnoreReadsEnd && AnnotateIgnoreWritesEnd) {
+        AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+        AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+    }
+    mine = false;
+}
+
 void host_lock(void) {
     sigset_t all, before;
     sigfillset(&all);
@@ -91,8 +114,8 @@ void host_lock(void) {
     sigdelset(&all, SIGBUS);
     real.pthread_sigmask(SIG_BLOCK, &all, &before);
     take();
+    begin_hardware();
     mask_before = before;
-    mine = true;
 }
 
 void host_unlock(void) {
@@ -100,7 +123,7 @@ void host_unlock(void) {
     bool join = host.thread_done;
     pthread_t thread = host.thread;
     host.thread_done = false;
-    mine = false;
+    end_hardware();
     give();
     real.pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (join) pthread_join(thread, NULL);
@@ -201,13 +224,13 @@ static void *device_thread(void *unused) {
     while (!atomic_load(&host.stop)) {
         bool moved = false;
         take();
-        mine = true;
+        begin_hardware();
         for (unsigned turns = 0; turns < THREAD_TURNS && !atomic_load(&waiting); turns++) {
             if (!step_ports()) break;
             moved = true;
         }
         uint64_t timer = next_timer_ns(), now = timer == UINT64_MAX ? 0 : now_ns(NULL);
-        mine = false;
+        end_hardware();
         give();
         if (atomic_load(&waiting)) {
             for (int spins = 0; spins < 1000 && atomic_load(&waiting); spins++) pause_briefly();
