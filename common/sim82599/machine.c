@@ -3,11 +3,11 @@
 // A port is claimed by a record lock on one byte of the file. The kernel drops such a lock when its process ends, in
 // whatever way, so nothing has to be cleaned up after a kill -9 but the flags, see machine_forget_dead. A record lock
 // belongs to the process and not to the file descriptor: a fork'd child does not inherit it, keeps no port busy that
-// its parent has let go, and may claim a port of its own. The price is that closing *any* descriptor of the file drops
-// the locks, so exactly one is open here, and all claims of the process share it.
+// its parent has let go, and may claim a port of its own. The price is that closing *any* descriptor of the file
+// drops the locks, so exactly one is open here, and all claims of the process share it.
 //
-// Whoever releases the last claim removes the file. Another process may have opened it just before, so a claimer looks
-// after locking whether the file still has a name, and starts again if not.
+// Whoever releases the last claim removes the file. Another process may have opened it just before, so a claimer
+// looks after locking whether the file still has a name, and starts again if not.
 #define _GNU_SOURCE
 #include "machine.h"
 
@@ -164,6 +164,11 @@ static void remove_unused_file(void) {
     if (fcntl(file, F_SETLK, &lock) == 0 && file_has_a_name()) unlink(path);
 }
 
+// A program that exits with a port still open. Its device may be running, so the memory stays where it is.
+__attribute__((destructor)) static void remove_file_at_exit(void) {
+    if (machine) remove_unused_file();
+}
+
 void wire_release_port(unsigned port) {
     if (port >= MACHINE_PORTS || !machine_claims[port]) return;
     machine_publish(port, 0);
@@ -177,7 +182,9 @@ void wire_release_port(unsigned port) {
     }
 }
 
-struct machine_port *machine_port(unsigned port) { return machine ? &machine->ports[port] : NULL; }
+struct machine_port *machine_port(unsigned port) {
+    return machine ? &machine->ports[port] : NULL;
+}
 
 void machine_publish(unsigned port, uint32_t flags) {
     if (!machine_claims[port]) return;

@@ -1,8 +1,8 @@
 // machine.h: the machine that the ports stand in, as the wires see it.
 //
-// Processes of one user that name the same machine ($SIM82599_MACHINE, else "default") share a small file in /dev/shm:
-// for each port what its owner has to say to the other end of the cable, and the frames that are on their way to it.
-// Port 0 and port 1 are joined by a cable, wherever their owners live.
+// Processes of one user that name the same machine ($SIM82599_MACHINE, else "default") share a small file in
+// /dev/shm: for each port what its owner has to say to the other end of the cable, and the frames that are on their
+// way to it. Port 0 and port 1 are joined by a cable, wherever their owners live.
 #pragma once
 
 #include <stdatomic.h>
@@ -15,7 +15,7 @@ enum { MACHINE_PORTS = 2, MACHINE_RING_SIZE = 2 << 20 };
 
 // What a port's owner publishes about its end of the cable. Nothing at all: nobody is there.
 enum {
-    END_IS_CABLE = 1,       // the port is plugged into the cable, not into some other wire
+    END_IS_CABLE = 1,  // the port is plugged into the cable, not into some other wire
     END_LASER_ON = 2,
     END_RECEIVER_OPEN = 4,  // a frame would be looked at
     END_SENDS_PAUSE = 8,
@@ -47,6 +47,6 @@ struct machine_port *machine_port(unsigned port);
 void machine_publish(unsigned port, uint32_t flags);
 // What the port's owner has last said, in whatever process it is; 0: there is no owner, or it has said nothing.
 uint32_t machine_flags(unsigned port);
-// An owner that was killed leaves its flags behind. Asks the kernel (one system call) whether the port's lock is still
-// held, and takes the flags back if not.
+// An owner that was killed leaves its flags behind. Asks the kernel (one system call) whether the port's lock is
+// still held, and takes the flags back if not.
 void machine_forget_dead(unsigned port);

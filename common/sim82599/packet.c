@@ -57,7 +57,8 @@ void packet_ipv4(struct packet *packet, uint32_t from, uint32_t to, uint8_t prot
     packet->protocol = protocol;
 }
 
-void packet_ipv6(struct packet *packet, const uint8_t from[16], const uint8_t to[16], uint8_t protocol, uint8_t hops) {
+void packet_ipv6(struct packet *packet, const uint8_t from[16], const uint8_t to[16], uint8_t protocol,
+                 uint8_t hops) {
     packet->ip = packet->length;
     packet_u32(packet, 0x60000000);  // version 6
     packet_u16(packet, 0);           // payload length, later
@@ -90,8 +91,13 @@ static uint16_t checksum_of(uint32_t total) {
 }
 
 static void finish_transport(struct packet *packet, uint32_t addresses_at) {
-    static const struct { uint8_t protocol, checksum_at, pseudo_header; } known[] = {
-        {PROTOCOL_ICMP, 2, 0}, {PROTOCOL_TCP, 16, 1}, {PROTOCOL_UDP, 6, 1}, {PROTOCOL_ICMPV6, 2, 1},
+    static const struct {
+        uint8_t protocol, checksum_at, pseudo_header;
+    } known[] = {
+        {PROTOCOL_ICMP, 2, 0},
+        {PROTOCOL_TCP, 16, 1},
+        {PROTOCOL_UDP, 6, 1},
+        {PROTOCOL_ICMPV6, 2, 1},
     };
     uint32_t length = packet->length - packet->transport;
     if (packet->protocol == PROTOCOL_UDP) packet_set16(packet, packet->transport + 4, (uint16_t)length);

@@ -1,8 +1,8 @@
 // From a text like "generator:size=64,rate=1000,paced" to a wire.
 //
-// The text is a kind, for some kinds a colon and what they need, and options, each after a comma. Two tables say which
-// kinds there are and which options they take; everything that is wrong with a text is found by looking there. What a
-// kind does is in wire_KIND.c; the two that do nothing, sink and unplugged, are here.
+// The text is a kind, for some kinds a colon and what they need, and options, each after a comma. Two tables say
+// which kinds there are and which options they take; everything that is wrong with a text is found by looking there.
+// What a kind does is in wire_KIND.c; the two that do nothing, sink and unplugged, are here.
 #include "wire.h"
 
 #include <errno.h>
@@ -33,8 +33,8 @@ static const struct option {
     const char *kind;  // NULL: all of them
     const char *name;
     const char *usage;
-    size_t field;               // in struct wire_options: a bool, or a uint64_t if there is a range
-    uint64_t smallest, largest; // of a number; 0: the option has none
+    size_t field;                // in struct wire_options: a bool, or a uint64_t if there is a range
+    uint64_t smallest, largest;  // of a number; 0: the option has none
 } options_known[] = {
     {"cable", "alone=quiet", "alone=quiet", FIELD(alone_quiet), 0, 0},
     {"replay", "loop", "loop", FIELD(loop), 0, 0},

@@ -2,8 +2,8 @@
 //
 // Where the port at the other end lives decides what a cable is. In the same process a frame goes straight into the
 // other port. In another process of the same user it goes through a ring in shared memory (machine.h), which that
-// process empties whenever it polls. With nobody there, frames are gone, and after a moment the neighbour is heard: as
-// if the port had been plugged into an office switch instead.
+// process empties whenever it polls. With nobody there, frames are gone, and after a moment the neighbour is heard:
+// as if the port had been plugged into an office switch instead.
 //
 // A cable loses what the port at the other end cannot take, as a real one does, unless both ports have agreed on flow
 // control: then the sender keeps the frame until there is room.
@@ -106,8 +106,8 @@ static bool sends_pause(const struct sim_device *port) {
 }
 
 static uint32_t describe_end(const struct sim_device *port) {
-    return END_IS_CABLE | (sim_laser_on(port) ? END_LASER_ON : 0) | (sim_receiver_open(port) ? END_RECEIVER_OPEN : 0) |
-           (sends_pause(port) ? END_SENDS_PAUSE : 0) |
+    return END_IS_CABLE | (sim_laser_on(port) ? END_LASER_ON : 0) |
+           (sim_receiver_open(port) ? END_RECEIVER_OPEN : 0) | (sends_pause(port) ? END_SENDS_PAUSE : 0) |
            (sim_pause_honoured(port) ? END_HONOURS_PAUSE : 0);
 }
 

@@ -73,8 +73,8 @@ int wire_tap(const struct wire_options *options, struct sim_device *port, struct
 
 // What is heard on a cable at whose other end nobody drives a port (wire_neighbour.c).
 struct neighbour {
-    uint64_t next_ns;      // when the next frame is due; 0: not listening yet
-    unsigned step;         // in the script, and how often the script has been played
+    uint64_t next_ns;  // when the next frame is due; 0: not listening yet
+    unsigned step;     // in the script, and how often the script has been played
     uint32_t round;
     uint32_t tcp_next[2];  // the next sequence number of the TCP client and server
     uint8_t our_mac[6];    // the port's, as of the frame that is being written

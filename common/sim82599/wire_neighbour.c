@@ -1,8 +1,9 @@
 // What is heard on a cable at whose other end nobody drives a port: a small office network.
 //
-// A script, played over and over: hosts find each other, ping, look up a name, fetch a page, set their clocks. It says
-// who sends what to whom after how long; one function per protocol writes the frame. Each round has its own ports and
-// identifiers. Nothing is random, so two runs see the same traffic. On average a frame comes every millisecond.
+// A script, played over and over: hosts find each other, ping, look up a name, fetch a page, set their clocks. It
+// says who sends what to whom after how long; one function per protocol writes the frame. Each round has its own
+// ports and identifiers. Nothing is random, so two runs see the same traffic. On average a frame comes every
+// millisecond.
 //
 // All addresses are from the ranges kept for documentation (RFC 5737, RFC 3849), all MAC addresses are locally
 // administered. As behind a switch that floods, most frames are for others: only a promiscuous port sees them all.
@@ -42,9 +43,12 @@ static void solicited_group_of(uint8_t host, uint8_t address[16]) {
 }
 
 static void mac_of(const struct neighbour *neighbour, uint8_t host, uint8_t mac[6]) {
-    if (host == US) memcpy(mac, neighbour->our_mac, 6);
-    else if (host == EVERYBODY) memset(mac, 0xff, 6);
-    else memcpy(mac, (const uint8_t[6]){0x02, 0x00, 0x00, 0x00, 0x02, host}, 6);
+    if (host == US)
+        memcpy(mac, neighbour->our_mac, 6);
+    else if (host == EVERYBODY)
+        memset(mac, 0xff, 6);
+    else
+        memcpy(mac, (const uint8_t[6]){0x02, 0x00, 0x00, 0x00, 0x02, host}, 6);
 }
 
 static void start(struct packet *packet, const struct neighbour *neighbour, const struct line_of_script *line,
@@ -117,8 +121,10 @@ static void discovery(struct packet *packet, struct neighbour *neighbour, const 
     uint8_t from[16], to[16], target[16], mac[6];
     ipv6_of(line->from, from);
     ipv6_of(asks ? line->to : line->from, target);
-    if (asks) solicited_group_of(line->to, to);
-    else ipv6_of(line->to, to);
+    if (asks)
+        solicited_group_of(line->to, to);
+    else
+        ipv6_of(line->to, to);
     const uint8_t group[6] = {0x33, 0x33, 0xff, 0, 0, line->to};
     start(packet, neighbour, line, asks ? group : NULL, ETHERTYPE_IPV6);
     packet_ipv6(packet, from, to, PROTOCOL_ICMPV6, 255);
@@ -161,7 +167,9 @@ static void dns_record(struct packet *packet, uint16_t type, uint32_t seconds_va
     packet_u16(packet, length);
 }
 
-static uint16_t client_port(const struct neighbour *neighbour) { return (uint16_t)(49152 + neighbour->round % 16384); }
+static uint16_t client_port(const struct neighbour *neighbour) {
+    return (uint16_t)(49152 + neighbour->round % 16384);
+}
 
 static void dns(struct packet *packet, struct neighbour *neighbour, const struct line_of_script *line) {
     bool answers = line->what == ANSWER;
@@ -211,7 +219,8 @@ static const char *http_text(bool from_server) {
                         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
                         "Connection: close\r\n\r\n",
                         TIMES * strlen(page));
-    for (unsigned i = 0; i < TIMES; i++) used += snprintf(response + used, sizeof response - (size_t)used, "%s", page);
+    for (unsigned i = 0; i < TIMES; i++)
+        used += snprintf(response + used, sizeof response - (size_t)used, "%s", page);
     return response;
 }
 

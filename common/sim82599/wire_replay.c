@@ -1,12 +1,12 @@
 // A far end that plays back a capture file.
 //
 // The classic pcap format: a header of 24 bytes whose first number says in which byte order the file is and whether
-// its timestamps count micro- or nanoseconds; then records, each a header of 16 bytes (seconds, fraction, bytes in the
-// file, bytes there were) and the frame. The whole file is checked before the first frame is sent, so a broken one is
-// refused at once and not in the middle.
+// its timestamps count micro- or nanoseconds; then records, each a header of 16 bytes (seconds, fraction, bytes in
+// the file, bytes there were) and the frame. The whole file is checked before the first frame is sent, so a broken
+// one is refused at once and not in the middle.
 //
-// The distance between two frames is that of their timestamps, on the device's clock. `fast` sends as fast as the port
-// takes them; `loop` begins again after the last one.
+// The distance between two frames is that of their timestamps, on the device's clock. `fast` sends as fast as the
+// port takes them; `loop` begins again after the last one.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ struct replay {
     uint64_t fraction_ns;  // what the timestamps' fraction counts
     size_t at;             // of the next record
     bool running;
-    uint64_t offset_ns;    // from the file's clock to the device's, modulo 2^64
+    uint64_t offset_ns;  // from the file's clock to the device's, modulo 2^64
 };
 
 struct record {
@@ -51,8 +51,15 @@ static struct record record_at(const struct replay *replay, size_t at) {
 }
 
 static int check_file_header(struct replay *replay, const char *name) {
-    static const struct { uint32_t magic; bool swapped; uint32_t fraction_ns; } formats[] = {
-        {0xa1b2c3d4, false, 1000}, {0xd4c3b2a1, true, 1000}, {0xa1b23c4d, false, 1}, {0x4d3cb2a1, true, 1},
+    static const struct {
+        uint32_t magic;
+        bool swapped;
+        uint32_t fraction_ns;
+    } formats[] = {
+        {0xa1b2c3d4, false, 1000},
+        {0xd4c3b2a1, true, 1000},
+        {0xa1b23c4d, false, 1},
+        {0x4d3cb2a1, true, 1},
     };
     uint32_t magic = replay->size >= sizeof magic ? number_at(replay, 0) : 0;
     for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++) {

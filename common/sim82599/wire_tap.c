@@ -1,7 +1,7 @@
 // A far end that is the host itself: a TAP interface.
 //
-// What the port sends, the host's network stack receives on the interface, and the other way round. With an address on
-// the interface, `ping` reaches whatever answers in the driver.
+// What the port sends, the host's network stack receives on the interface, and the other way round. With an address
+// on the interface, `ping` reaches whatever answers in the driver.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
