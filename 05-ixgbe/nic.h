@@ -64,7 +64,8 @@ void nic_host_close(struct nic_host *host);  // after all its cards, pools and m
 int nic_open(struct nic_host *host, const char *address, const struct nic_config *config, struct nic **nic);
 
 // Stops all DMA, returns every buffer that is still in a ring to its pool, resets the card and gives it back. NULL is
-// fine. Buffers that the application received must have been freed before.
+// fine. Buffers that the application received must have been freed before; and if it has sent them on another card,
+// that one must have been closed before, since its TX ring may still hold some.
 void nic_close(struct nic *nic);
 
 // Up to `count` packets that have arrived on `queue`, without waiting. The caller owns the buffers, and gives them back

@@ -1,0 +1,138 @@
+// test_interrupts.c: wakes up for every packet, and for nothing else.
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "interrupts.h"
+#include "test.h"
+
+enum { FRAME = 60 };
+
+static struct nic_host host;
+static struct nic *from, *to;
+static struct mempool *pool;
+static struct interrupts interrupts;
+
+static void open_cards(uint32_t rx_queues, uint32_t interval_us) {
+    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, NULL, &from), 0);
+    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, &(struct nic_config){.rx_queues = rx_queues}, &to), 0);
+    CHECK_EQ(mempool_create(&host.space, 2048, MEMPOOL_DEFAULT_SIZE, &pool), 0);
+    CHECK_EQ(interrupts_open(&interrupts, to, interval_us), 0);
+    CHECK(nic_wait_for_link(from, 5000) && nic_wait_for_link(to, 5000));
+}
+
+static void close_cards(void) {
+    interrupts_close(&interrupts);
+    nic_close(from);
+    nic_close(to);
+    CHECK_EQ(mempool_free_count(pool), mempool_count(pool));
+    mempool_destroy(pool);
+}
+
+// The ring holds fewer packets than the pool, so it is never the pool that runs out.
+static void send_one(void) {
+    struct packet_buffer *buffer = mempool_alloc(pool);
+    uint64_t deadline = clock_ns() + 2000000000ull;
+    uint32_t taken;
+    uint8_t *frame = memset(buffer->data, 0, FRAME);
+    memset(frame, 0xff, 6);
+    frame[6] = 2, frame[12] = 0x88, frame[13] = 0xb5;
+    buffer->length = FRAME;
+    do taken = nic_transmit(from, 0, &buffer, 1);
+    while (!taken && clock_ns() < deadline);
+    if (!CHECK_EQ(taken, 1)) mempool_free(buffer);
+}
+
+// Calls until a packet is there or one whole sleep has brought nothing.
+static uint32_t receive(int timeout_ms) {
+    struct packet_buffer *buffers[32];
+    uint64_t end = clock_ns() + (uint64_t)timeout_ms * 1000000;
+    uint32_t count;
+    while (!(count = interrupts_receive(&interrupts, 0, buffers, 32, timeout_ms)) && clock_ns() < end) {
+    }
+    mempool_free_batch(buffers, count);
+    return count;
+}
+
+static void silence_is_slept_through(void) {
+    open_cards(1, 0);
+    receive(50);  // whatever the link did while it came up
+    uint64_t wakeups = interrupts.wakeups, start = clock_ns();
+    CHECK_EQ(receive(200), 0);
+    CHECK(clock_ns() - start >= 190000000);
+    CHECK_EQ(interrupts.wakeups, wakeups);
+    close_cards();
+}
+
+// One packet at a time, each into a sleep of a second. A lost wake-up would still find the packet, but only after that
+// second; so the wake-ups are counted, and the test would take minutes if they were missing.
+static void *send_slowly(void *count) {
+    for (uintptr_t i = 0; i < (uintptr_t)count; i++) {
+        sleep_us(3000);
+        send_one();
+    }
+    return NULL;
+}
+
+static void every_packet_wakes(void) {
+    enum { PACKETS = 100 };
+    pthread_t sender;
+    open_cards(1, 0);
+    receive(50);
+    uint64_t wakeups = interrupts.wakeups;
+    uint32_t received = 0;
+    CHECK_EQ(pthread_create(&sender, NULL, send_slowly, (void *)PACKETS), 0);
+    while (received < PACKETS) {
+        uint32_t count = receive(1000);
+        if (!CHECK(count > 0)) break;
+        received += count;
+    }
+    pthread_join(sender, NULL);
+    CHECK_EQ(received, PACKETS);
+    CHECK(interrupts.wakeups - wakeups >= PACKETS / 2 && interrupts.wakeups - wakeups <= 2 * PACKETS);
+    close_cards();
+}
+
+// As fast as possible, with the interrupt armed and disarmed at every possible moment.
+static void *send_fast(void *count) {
+    for (uintptr_t i = 0; i < (uintptr_t)count; i++) send_one();
+    return NULL;
+}
+
+static void no_packet_is_slept_over(void) {
+    enum { PACKETS = 20000 };
+    pthread_t sender;
+    uint32_t received = 0;
+    open_cards(1, 2);
+    CHECK_EQ(pthread_create(&sender, NULL, send_fast, (void *)PACKETS), 0);
+    while (received < PACKETS) {
+        uint32_t count = receive(2000);
+        if (!CHECK(count > 0)) break;
+        received += count;
+    }
+    pthread_join(sender, NULL);
+    CHECK_EQ(received, PACKETS);
+    close_cards();
+}
+
+static void each_queue_has_its_vector(void) {
+    open_cards(4, 0);
+    CHECK(interrupts.msix);
+    CHECK_EQ(interrupts.vectors, 5);
+    send_one();  // broadcast that is no IP: queue 0
+    CHECK_EQ(receive(1000), 1);
+    close_cards();
+}
+
+int main(void) {
+    if (!CHECK_EQ(nic_host_open(&host), 0)) return test_summary();
+    silence_is_slept_through();
+    every_packet_wakes();
+    no_packet_is_slept_over();
+    each_queue_has_its_vector();
+    nic_host_close(&host);
+    return test_summary();
+}
