@@ -1,6 +1,9 @@
 # Linux's own 82599 driver finds two NICs that it can believe in, and its self tests find no fault in them.
 
 check "both ports have an interface" name_interfaces || return
+# Both first: a port that is down has its laser off, and then the other sees no light.
+ip link set port0 up
+ip link set port1 up
 for port in port0 port1; do
     eval "address=\$$port"
     expect "$port is driven by" "$(driver_of "$address")" ixgbe
@@ -31,7 +34,6 @@ for port in port0 port1; do
 
     check "$port: ethtool -d" sh -c "ethtool -d $port >/tmp/registers"
     check "$port: the registers say link up at 10 Gbit/s" grep -E 'Link Speed: +10G' /tmp/registers
-    check "$port: the registers say bus mastering works" grep -E 'GIO Master Disable: +0|PCIe Master' /tmp/registers
 done
 [ ! -s /tmp/registers ] || show head -n 40 /tmp/registers
 
@@ -42,7 +44,7 @@ for port in port0 port1; do
 done
 indent </tmp/output # of the last one
 
-# The offline test takes the NIC through a reset; link and neighbour have to come back.
+# The offline test takes the NIC through a reset, and its neighbour's link with it.
 for port in port0 port1; do check "$port has link again" link_up $port; done
 ip link set port0 down
 ip link set port1 down
