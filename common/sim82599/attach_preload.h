@@ -21,6 +21,7 @@
 
 #include "sim.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,6 +70,7 @@ const char *host_address(unsigned port);  // "0000:04:00.0"
 void host_lock(void);
 void host_unlock(void);
 bool host_is_mine(void);
+void host_hold_signals(sigset_t *before);
 
 // With the lock held.
 struct port *host_port(unsigned port);
@@ -141,6 +143,7 @@ bool vfio_repair(uintptr_t address);  // DMA hit memory that went away unseen; t
 // From and to the program's memory, which may be no memory at all: 0 or -EFAULT.
 int copy_in(void *to, const void *program, size_t size);
 int copy_out(void *program, const void *from, size_t size);
+bool is_mapped(uintptr_t start, size_t size);
 
 // ---- calls ----
 
@@ -149,7 +152,8 @@ void calls_inherit(void);                  // in the child of a fork: the descri
 
 // ---- wait ----
 
-void wait_for_interrupt(int fd);  // if a read of this descriptor would, and nobody else drives the device
+// Waits if a read of this descriptor would wait for an interrupt and nobody else drives the device. -1: a signal came.
+int wait_for_interrupt(int fd);
 
 // ---- irq ----
 

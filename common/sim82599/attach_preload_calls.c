@@ -389,8 +389,7 @@ ALSO(pwritev64, pwritev);
 
 ssize_t our_read(int fd, void *data, size_t size) {
     if (is_ours(fd)) return access_here(fd, ONE_PART(data, size), read_object);
-    wait_for_interrupt(fd);
-    return real.read(fd, data, size);
+    return wait_for_interrupt(fd) < 0 ? -1 : real.read(fd, data, size);
 }
 
 ssize_t our_write(int fd, const void *data, size_t size) {

@@ -131,12 +131,7 @@ static int pin(uintptr_t memory, uint64_t size, bool device_writes) {
     static char some_page[2 * PAGE];
     uintptr_t page = ((uintptr_t)some_page + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
     if (madvise((void *)page, PAGE, advice) == 0) return -EFAULT;
-    unsigned char present[256];
-    for (uint64_t done = 0; done < size; done += sizeof present * PAGE) {
-        uint64_t part = size - done < sizeof present * PAGE ? size - done : sizeof present * PAGE;
-        if (mincore((void *)(memory + done), part, present) < 0) return -EFAULT;
-    }
-    return 0;
+    return is_mapped(memory, size) ? 0 : -EFAULT;
 }
 
 // ---- The ioctls ----

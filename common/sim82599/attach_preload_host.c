@@ -107,12 +107,18 @@ static void end_hardware(void) {
     mine = false;
 }
 
-void host_lock(void) {
-    sigset_t all, before;
+// All but those that a fault of our own would raise.
+void host_hold_signals(sigset_t *before) {
+    sigset_t all;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
-    real.pthread_sigmask(SIG_BLOCK, &all, &before);
+    real.pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
+void host_lock(void) {
+    sigset_t before;
+    host_hold_signals(&before);
     take();
     begin_hardware();
     mask_before = before;

@@ -38,15 +38,33 @@ static void say_undecodable(const ucontext_t *context, const struct window *wind
     (void)!real.write(STDERR_FILENO, text, (size_t)length);
 }
 
-// Where the program mapped registers for reading only, a store is a fault like any other.
-static bool is_allowed(const struct window *window, const ucontext_t *context) {
+// What the processor says about a fault: was it a store? Where it does not say, a store is as good as a load.
+static bool is_store(const ucontext_t *context) {
 #if defined(__x86_64__)
     enum { PAGE_FAULT_WRITE = 2 };
-    if (context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE) return window->protection & PROT_WRITE;
+    return context->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
+#elif defined(__aarch64__)
+    enum { ESR_RECORD = 0x45535201, WRITE_NOT_READ = 1 << 6 };
+    const unsigned char *at = context->uc_mcontext.__reserved;
+    for (;;) {
+        struct {
+            uint32_t kind, size;
+            uint64_t syndrome;
+        } record;
+        memcpy(&record, at, sizeof record);
+        if (record.kind == ESR_RECORD) return record.syndrome & WRITE_NOT_READ;
+        if (record.kind == 0 || record.size == 0) return false;
+        at += record.size;
+    }
 #else
     (void)context;
+    return false;
 #endif
-    return window->protection & (PROT_READ | PROT_WRITE);
+}
+
+// Where the program mapped registers for reading only, a store is a fault like any other.
+static bool is_allowed(const struct window *window, const ucontext_t *context) {
+    return window->protection & (is_store(context) ? PROT_WRITE : PROT_READ | PROT_WRITE);
 }
 
 enum outcome { NOT_OURS, DONE, FATAL };

@@ -26,21 +26,37 @@ static struct timespec to_timespec(uint64_t ns) {
 
 static uint64_t ms_to_ns(int timeout) { return timeout < 0 ? for_ever : (uint64_t)timeout * 1000000u; }
 
-// One look at what the program waits for: as poll does, more than 0, 0 after `timeout`, or -1 and errno.
-typedef int look(void *what, const struct timespec *timeout);
+// One look at what the program waits for, with the signals of `mask` held back meanwhile: as ppoll, more than 0, 0 after
+// `timeout`, or -1 and errno.
+typedef int look(void *what, const struct timespec *timeout, const sigset_t *mask);
 
-static int wait_in_slices(look *function, void *what, uint64_t left) {
-    host_turns(0);
-    for (;;) {
-        int result = function(what, &(struct timespec){0});
-        if (result != 0 || left == 0) return result;
-        uint64_t slice = host_slice_ns(left);
-        struct timespec timeout = to_timespec(slice);
-        result = function(what, &timeout);
-        if (result != 0) return result;
+// A signal that arrived between two looks would not end the wait, and a program that waits for ever would not hear of
+// Ctrl-C. So signals are held back all the time, and let in during the looks, as far as the program lets them in.
+static int wait_in_slices(look *function, void *what, uint64_t *left, const sigset_t *wanted_mask) {
+    sigset_t before;
+    host_hold_signals(&before);
+    const sigset_t *mask = wanted_mask ? wanted_mask : &before;
+    int result = 0;
+    for (host_turns(0);;) {
+        result = function(what, &(struct timespec){0}, mask);
+        if (result != 0 || *left == 0) break;
+        uint64_t slice = host_slice_ns(*left);
+        struct timespec timeout = to_timespec(slice), start, end;
+        real.clock_gettime(CLOCK_MONOTONIC, &start);
+        result = function(what, &timeout, mask);
+        if (result != 0) {
+            real.clock_gettime(CLOCK_MONOTONIC, &end);
+            uint64_t waited = to_ns(&end) - to_ns(&start);
+            if (*left != for_ever) *left -= waited < *left ? waited : *left;
+            break;
+        }
         host_turns(slice);
-        if (left != for_ever) left -= slice;
+        if (*left != for_ever) *left -= slice;
     }
+    int error = errno;
+    real.pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return result;
 }
 
 // ---- poll and select ----
@@ -48,22 +64,25 @@ static int wait_in_slices(look *function, void *what, uint64_t left) {
 struct poll_wait {
     struct pollfd *fds;
     nfds_t count;
-    const sigset_t *mask;
 };
 
-static int look_poll(void *what, const struct timespec *timeout) {
+static int look_poll(void *what, const struct timespec *timeout, const sigset_t *mask) {
     const struct poll_wait *wait = what;
-    return real.ppoll(wait->fds, wait->count, timeout, wait->mask);
+    return real.ppoll(wait->fds, wait->count, timeout, mask);
+}
+
+static int poll_in_slices(struct pollfd *fds, nfds_t count, uint64_t timeout, const sigset_t *mask) {
+    return wait_in_slices(look_poll, &(struct poll_wait){fds, count}, &timeout, mask);
 }
 
 int our_poll(struct pollfd *fds, nfds_t count, int timeout) {
     if (!host_needs_turns()) return real.poll(fds, count, timeout);
-    return wait_in_slices(look_poll, &(struct poll_wait){fds, count, NULL}, ms_to_ns(timeout));
+    return poll_in_slices(fds, count, ms_to_ns(timeout), NULL);
 }
 
 int our_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
     if (!host_needs_turns()) return real.ppoll(fds, count, timeout, mask);
-    return wait_in_slices(look_poll, &(struct poll_wait){fds, count, mask}, to_ns(timeout));
+    return poll_in_slices(fds, count, to_ns(timeout), mask);
 }
 
 int poll_checked(struct pollfd *fds, nfds_t count, int timeout, size_t space) __asm__("__poll_chk") EXPORTED;
@@ -84,23 +103,23 @@ int ppoll_checked(struct pollfd *fds, nfds_t count, const struct timespec *timeo
 struct select_wait {
     int count;
     fd_set *sets[3], asked[3];
-    const sigset_t *mask;
 };
 
-static int look_select(void *what, const struct timespec *timeout) {
+static int look_select(void *what, const struct timespec *timeout, const sigset_t *mask) {
     struct select_wait *wait = what;
     for (int i = 0; i < 3; i++)
         if (wait->sets[i]) *wait->sets[i] = wait->asked[i];
-    return real.pselect(wait->count, wait->sets[0], wait->sets[1], wait->sets[2], timeout, wait->mask);
+    return real.pselect(wait->count, wait->sets[0], wait->sets[1], wait->sets[2], timeout, mask);
 }
 
 int our_pselect(int count, fd_set *in, fd_set *out, fd_set *other, const struct timespec *timeout,
                 const sigset_t *mask) {
     if (!host_needs_turns()) return real.pselect(count, in, out, other, timeout, mask);
-    struct select_wait wait = {.count = count, .sets = {in, out, other}, .mask = mask};
+    struct select_wait wait = {.count = count, .sets = {in, out, other}};
+    uint64_t left = to_ns(timeout);
     for (int i = 0; i < 3; i++)
         if (wait.sets[i]) wait.asked[i] = *wait.sets[i];
-    return wait_in_slices(look_select, &wait, to_ns(timeout));
+    return wait_in_slices(look_select, &wait, &left, mask);
 }
 
 int our_select(int count, fd_set *in, fd_set *out, fd_set *other, struct timeval *timeout) {
@@ -116,22 +135,19 @@ int our_select(int count, fd_set *in, fd_set *out, fd_set *other, struct timeval
 struct epoll_wait_for {
     int fd, count;
     struct epoll_event *events;
-    const sigset_t *mask;
 };
 
-static int look_epoll(void *what, const struct timespec *timeout) {
+static int look_epoll(void *what, const struct timespec *timeout, const sigset_t *mask) {
     const struct epoll_wait_for *wait = what;
     struct pollfd self = {.fd = wait->fd, .events = POLLIN};
-    if (timeout->tv_sec || timeout->tv_nsec) {
-        int ready = real.ppoll(&self, 1, timeout, wait->mask);
-        if (ready <= 0) return ready;
-    }
-    return real.epoll_pwait(wait->fd, wait->events, wait->count, 0, wait->mask);
+    int ready = real.ppoll(&self, 1, timeout, mask);
+    return ready <= 0 ? ready : real.epoll_pwait(wait->fd, wait->events, wait->count, 0, NULL);
 }
 
 int our_epoll_pwait(int fd, struct epoll_event *events, int count, int timeout, const sigset_t *mask) {
     if (!host_needs_turns()) return real.epoll_pwait(fd, events, count, timeout, mask);
-    return wait_in_slices(look_epoll, &(struct epoll_wait_for){fd, count, events, mask}, ms_to_ns(timeout));
+    uint64_t left = ms_to_ns(timeout);
+    return wait_in_slices(look_epoll, &(struct epoll_wait_for){fd, count, events}, &left, mask);
 }
 
 int our_epoll_wait(int fd, struct epoll_event *events, int count, int timeout) {
@@ -141,32 +157,16 @@ int our_epoll_wait(int fd, struct epoll_event *events, int count, int timeout) {
 
 // ---- A blocking read of an interrupt's eventfd ----
 
-void wait_for_interrupt(int fd) {
-    if (!host_needs_turns() || !irq_is_trigger(fd) || real.fcntl(fd, F_GETFL) & O_NONBLOCK) return;
+int wait_for_interrupt(int fd) {
+    if (!host_needs_turns() || !irq_is_trigger(fd) || real.fcntl(fd, F_GETFL) & O_NONBLOCK) return 0;
     struct pollfd interrupt = {.fd = fd, .events = POLLIN};
-    wait_in_slices(look_poll, &(struct poll_wait){&interrupt, 1, NULL}, for_ever);
+    return poll_in_slices(&interrupt, 1, for_ever, NULL);
 }
 
 // ---- Sleeping ----
 
-// 0, or -1 with EINTR; *left: how long it should have gone on.
-static int sleep_in_slices(uint64_t length, uint64_t *left) {
-    for (*left = length; *left;) {
-        host_turns(0);
-        uint64_t slice = host_slice_ns(*left);
-        struct timespec time = to_timespec(slice), rest;
-        if (real.nanosleep(&time, &rest) < 0) {
-            uint64_t slept = slice - to_ns(&rest);
-            host_turns(slept);
-            *left -= slept;
-            errno = EINTR;
-            return -1;
-        }
-        host_turns(slice);
-        *left -= slice;
-    }
-    return 0;
-}
+// Sleeping is waiting for nothing. 0, or -1 with EINTR and *left: how long it should have gone on.
+static int sleep_in_slices(uint64_t *left) { return wait_in_slices(look_poll, &(struct poll_wait){NULL, 0}, left, NULL); }
 
 static bool is_a_time(const struct timespec *time) {
     return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
@@ -174,34 +174,34 @@ static bool is_a_time(const struct timespec *time) {
 
 int our_nanosleep(const struct timespec *time, struct timespec *left) {
     if (!host_needs_turns() || !time || !is_a_time(time)) return real.nanosleep(time, left);
-    uint64_t rest;
-    int result = sleep_in_slices(to_ns(time), &rest);
+    uint64_t rest = to_ns(time);
+    int result = sleep_in_slices(&rest);
     if (result < 0 && left) *left = to_timespec(rest);
     return result;
 }
 
 int our_clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *left) {
     if (!host_needs_turns() || !time || !is_a_time(time)) return real.clock_nanosleep(clock, flags, time, left);
-    uint64_t length = to_ns(time), rest;
+    uint64_t rest = to_ns(time);
     if (flags & TIMER_ABSTIME) {
         struct timespec now;
         real.clock_gettime(clock, &now);
-        length = length > to_ns(&now) ? length - to_ns(&now) : 0;
+        rest = rest > to_ns(&now) ? rest - to_ns(&now) : 0;
     }
-    if (sleep_in_slices(length, &rest) == 0) return 0;
+    if (sleep_in_slices(&rest) == 0) return 0;
     if (left && !(flags & TIMER_ABSTIME)) *left = to_timespec(rest);
     return EINTR;
 }
 
 int our_usleep(useconds_t time) {
-    uint64_t rest;
-    return host_needs_turns() ? sleep_in_slices(time * UINT64_C(1000), &rest) : real.usleep(time);
+    uint64_t rest = time * UINT64_C(1000);
+    return host_needs_turns() ? sleep_in_slices(&rest) : real.usleep(time);
 }
 
 unsigned our_sleep(unsigned time) {
-    uint64_t rest;
+    uint64_t rest = time * UINT64_C(1000000000);
     if (!host_needs_turns()) return real.sleep(time);
-    sleep_in_slices(time * UINT64_C(1000000000), &rest);
+    sleep_in_slices(&rest);
     return (unsigned)((rest + 500000000) / 1000000000);
 }
 
