@@ -164,8 +164,8 @@ struct sim_device {
     struct intake intake;
     bool intake_stale;
     struct tally received, sent;
-    uint32_t arrived_frames;  // received, and those that were filtered
-    uint64_t arrived_bytes;
+    uint32_t arrived_frames, malformed_frames;  // all there were; those of them with an impossible length
+    uint64_t arrived_bytes, malformed_bytes;
     struct fifo fifo;
     bool fifo_full;     // reported
     bool pause_wanted;
@@ -304,9 +304,21 @@ bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t leng
 void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
 
 // checksum.c
-static inline uint16_t get16(const uint8_t *bytes) { return *(const uint16_t __attribute__((aligned(1), may_alias)) *)bytes; }
-static inline uint32_t get32(const uint8_t *bytes) { return *(const uint32_t __attribute__((aligned(1), may_alias)) *)bytes; }
-static inline uint64_t get64(const uint8_t *bytes) { return *(const uint64_t __attribute__((aligned(1), may_alias)) *)bytes; }
+static inline uint16_t get16(const uint8_t *bytes) {
+    uint16_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+static inline uint32_t get32(const uint8_t *bytes) {
+    uint32_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+static inline uint64_t get64(const uint8_t *bytes) {
+    uint64_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
 static inline uint64_t checksum_add(const uint8_t *bytes, uint32_t length, uint64_t sum) {
     for (; length >= 8; bytes += 8, length -= 8) {
         uint64_t word = get64(bytes);

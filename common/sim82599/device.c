@@ -54,6 +54,13 @@ static void fdircmd_written(struct sim_device *device, uint32_t offset, uint32_t
     reg_set(device, offset, value & ~(uint32_t)IXGBE_FDIRCMD_CMD);
 }
 
+// 8.2.3.22.11: nobody answers on the PHY's management wires, because an SFP+ module has other ones. Reads give all ones.
+static void msca_written(struct sim_device *device, uint32_t offset, uint32_t value) {
+    if (!(value & IXGBE_MSCA_MDICMD)) return;
+    reg_bits(device, offset, IXGBE_MSCA_MDICMD, false);
+    reg_bits(device, IXGBE_MSRWD, 0xffff0000, true);
+}
+
 #define ALL(name) IXGBE_##name, IXGBE_##name##_COUNT, IXGBE_##name##_STRIDE
 static const struct effect {
     uint32_t first, count, stride;
@@ -66,6 +73,7 @@ static const struct effect {
     {ALL(I2CCTL), NULL, i2cctl_written},
     {ALL(EEC), NULL, eec_written},
     {ALL(EERD), NULL, eerd_written},
+    {ALL(MSCA), NULL, msca_written},
     {ALL(AUTOC), NULL, autoc_written},
     {ALL(LINKS), links_read, NULL},
     {ALL(RSSRK), NULL, rss_key_written},

@@ -57,14 +57,15 @@ static bool tagged(const struct intake *intake, const uint8_t *frame) {
 }
 
 static bool wrong_size(struct sim_device *device, const uint8_t *frame, uint32_t length) {
-    if (length < SHORTEST) {
-        count(device, IXGBE_RUC, 1);
-        if (sim_observed) observe_dropped(device, "shorter than 64 bytes with CRC", length);
-        return true;
+    bool short_one = length < SHORTEST;
+    if (!short_one && length <= device->intake.limit + 4 && tagged(&device->intake, frame)) return false;
+    device->malformed_frames++;
+    device->malformed_bytes += length;
+    count(device, short_one ? IXGBE_RUC : IXGBE_ROC, 1);
+    if (sim_observed) {
+        observe_dropped(device, short_one ? "shorter than 64 bytes with CRC"
+                                          : "longer than MAXFRS allows, or HLREG0.JUMBOEN is off", length);
     }
-    if (length <= device->intake.limit + 4 && tagged(&device->intake, frame)) return false;
-    count(device, IXGBE_ROC, 1);
-    if (sim_observed) observe_dropped(device, "longer than MAXFRS allows, or HLREG0.JUMBOEN is off", length);
     return true;
 }
 

@@ -55,6 +55,9 @@ void link_restart(struct sim_device *device) {
 void autoc_written(struct sim_device *device, uint32_t offset, uint32_t value) {
     reg_bits(device, offset, IXGBE_AUTOC_RESTART_AN, false);  // it clears itself (8.2.3.22.19)
     if (value & IXGBE_AUTOC_RESTART_AN) {
+        // A driver resets the pipeline by asking for a backplane mode and waiting for negotiation to leave state 0.
+        bool negotiates = field(value, IXGBE_AUTOC_LMS) >= IXGBE_LMS_BACKPLANE_AN;
+        reg_set(device, IXGBE_ANLP1, negotiates ? 1 << IXGBE_ANLP1_ANAS_SHIFT : 0);
         link_restart(device);
     } else {
         link_poll(device);

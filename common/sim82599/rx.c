@@ -107,7 +107,7 @@ void sim_receive(struct sim_device *device, const void *frame, uint32_t length) 
     receive_frame(device, frame, length);
 }
 
-// The queue that the engine is working on, with its registers at hand for a few frames.
+// A queue that frames go to in this step, with its registers at hand.
 struct engine {
     struct queue *queue;
     struct ring ring;
@@ -116,29 +116,27 @@ struct engine {
     uint32_t frames;
     uint64_t bytes;
 };
+enum { RSS_QUEUES = 16 };  // that a frame can be led to
 
 static void finish(struct sim_device *device, struct engine *engine) {
-    if (!engine->queue || !engine->frames) return;
+    if (!engine->frames) return;
     queue_publish(engine->queue, engine->ring.head);
     interrupt_queue(device, SIM_RING_RX, engine->queue->number);
     count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
-    engine->frames = 0;
-    engine->bytes = 0;
 }
 
-static void turn_to(struct sim_device *device, struct engine *engine, struct queue *queue) {
-    finish(device, engine);
+static void begin(struct sim_device *device, struct engine *engine, struct queue *queue) {
     uint32_t control = load(&queue->registers[Q_SRRCTL]);
+    uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
     *engine = (struct engine){
         .queue = queue,
         .ring = queue_ring(queue),
         .buffer = field(control, IXGBE_SRRCTL_BSIZEPACKET) * 1024,
         .runs = queue_runs(queue),
-        .legacy = field(control, IXGBE_SRRCTL_DESCTYPE) == IXGBE_DESCTYPE_LEGACY,
+        .legacy = type == IXGBE_DESCTYPE_LEGACY,
         .gives_up = control & IXGBE_SRRCTL_DROP_EN,
     };
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
-    uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
         observe_event(device, "header split is not implemented: whole packets go into the packet buffers");
@@ -204,10 +202,9 @@ static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
 
 // The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
 static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
-    struct queue *queue = &device->queues[SIM_RING_RX][frame->queue];
-    if (engine->queue != queue) turn_to(device, engine, queue);
+    if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
     if (!engine->runs) {
-        drop(device, frame, queue->halted ? "receive queue is halted" : "receive queue is not enabled");
+        drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
     }
     struct ring *ring = &engine->ring;
@@ -221,7 +218,7 @@ static bool deliver(struct sim_device *device, struct engine *engine, struct fra
         return true;
     }
     if (!place(device, engine, frame)) {
-        queue_halt(device, queue, "DMA fault: receive queue halted");
+        queue_halt(device, engine->queue, "DMA fault: receive queue halted");
         engine->runs = false;
         drop(device, frame, "DMA fault");
     }
@@ -230,13 +227,18 @@ static bool deliver(struct sim_device *device, struct engine *engine, struct fra
 
 bool receive_step(struct sim_device *device) {
     if (device->fifo.used == 0 || !dma_allowed(device)) return false;
-    struct engine engine = {0};
+    struct engine engines[RSS_QUEUES];
+    for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;
     unsigned done = 0;
-    while (device->fifo.used && done < 2 * SIM_BATCH && deliver(device, &engine, fifo_first(&device->fifo))) {
+    while (device->fifo.used && done < 2 * SIM_BATCH) {
+        struct frame *frame = fifo_first(&device->fifo);
+        if (!deliver(device, &engines[frame->queue], frame)) break;
         fifo_pop(&device->fifo);
         done++;
     }
-    finish(device, &engine);
+    for (unsigned n = 0; n < RSS_QUEUES; n++) {
+        if (engines[n].queue) finish(device, &engines[n]);
+    }
     if (done) {
         device->fifo_full = false;
         watch_watermarks(device);

@@ -65,7 +65,7 @@ static void clock_rises(struct sim_device *device, bool data) {
     if (device->i2c.mode == IDLE) return;
     if (device->i2c.bits < 8) {
         device->i2c.shift = (uint8_t)(device->i2c.shift << 1 | data);
-    } else if (device->i2c.mode == READ && data) {
+    } else if (device->i2c.mode == READ && !device->i2c.answering && data) {
         device->i2c.mode = IDLE;  // software has read enough
     }
     device->i2c.bits++;

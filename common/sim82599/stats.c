@@ -28,6 +28,9 @@ void count_tallies(struct sim_device *device) {
     if (device->arrived_frames) {
         count(device, IXGBE_TPR, device->arrived_frames);
         count_bytes(device, IXGBE_TORL, IXGBE_TORH, device->arrived_bytes, device->arrived_frames);
+        uint32_t good = device->arrived_frames - device->malformed_frames;
+        count(device, IXGBE_RXNFGPC, good);
+        count_bytes(device, IXGBE_RXNFGBCL, IXGBE_RXNFGBCH, device->arrived_bytes - device->malformed_bytes, good);
         count(device, IXGBE_GPRC, device->received.frames);
         count_bytes(device, IXGBE_GORCL, IXGBE_GORCH, device->received.bytes, device->received.frames);
         count_kinds(device, &device->received, IXGBE_PRC64, IXGBE_MPRC, IXGBE_BPRC);
@@ -37,10 +40,11 @@ void count_tallies(struct sim_device *device) {
         count(device, IXGBE_TPT, device->sent.frames);
         count(device, IXGBE_TXDGPC, device->sent.frames);
         count_bytes(device, IXGBE_GOTCL, IXGBE_GOTCH, device->sent.bytes, device->sent.frames);
+        count_bytes(device, IXGBE_TXDGBCL, IXGBE_TXDGBCH, device->sent.bytes, device->sent.frames);
         count_kinds(device, &device->sent, IXGBE_PTC64, IXGBE_MPTC, IXGBE_BPTC);
     }
-    device->arrived_frames = 0;
-    device->arrived_bytes = 0;
+    device->arrived_frames = device->malformed_frames = 0;
+    device->arrived_bytes = device->malformed_bytes = 0;
     device->received = device->sent = (struct tally){0};
 }
 
