@@ -1,0 +1,135 @@
+// test_capture_file.c: whatever happens to the program or the disk, the file ends with a whole packet.
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capture_file.h"
+#include "clock.h"
+#include "test.h"
+
+enum { FILE_HEADER = 24, PACKET_HEADER = 16 };
+
+static char path[] = "/tmp/test_capture_XXXXXX";
+
+// Reads the file as a reader would; returns how many packets, or -1 if it ends in the middle of one or if packet i is
+// not i % 256 repeated 60 + i % 1000 times.
+static long packets_in_file(uint32_t snaplen) {
+    FILE *file = fopen(path, "rb");
+    uint8_t header[FILE_HEADER];
+    static uint8_t packet[2000];
+    long packets = -1;
+    if (fread(header, 1, FILE_HEADER, file) == FILE_HEADER && !memcmp(header, "\x4d\x3c\xb2\xa1\x02\x00\x04\x00", 8)) {
+        uint32_t fields[4];
+        size_t got = 0;
+        for (packets = 0; (got = fread(fields, 1, PACKET_HEADER, file)) == PACKET_HEADER; packets++) {
+            uint32_t original = 60 + (uint32_t)packets % 1000, length = original < snaplen ? original : snaplen;
+            if (fields[2] != length || fields[3] != original || fread(packet, 1, length, file) != length) break;
+            for (uint32_t i = 0; i < length; i++)
+                if (packet[i] != (uint8_t)packets) got = 1;
+        }
+        if (got) packets = -1;
+    }
+    fclose(file);
+    return packets;
+}
+
+static int add(struct capture_file *file, uint32_t i) {
+    uint8_t packet[1100];
+    memset(packet, (int)i, sizeof packet);
+    return capture_add(file, 1000000000ull * i + i, packet, 60 + i % 1000);
+}
+
+static void packets_come_out_as_they_went_in(void) {
+    struct capture_file file;
+    CHECK_EQ(capture_open(&file, path, 65535), 0);
+    for (uint32_t i = 0; i < 5000; i++) CHECK_EQ(add(&file, i), 0);
+    CHECK_EQ(capture_close(&file), 0);
+    CHECK_EQ(packets_in_file(65535), 5000);
+}
+
+static void long_packets_are_cut_to_the_snaplen(void) {
+    struct capture_file file;
+    CHECK_EQ(capture_open(&file, path, 100), 0);
+    for (uint32_t i = 0; i < 500; i++) CHECK_EQ(add(&file, i), 0);
+    CHECK_EQ(capture_close(&file), 0);
+    CHECK_EQ(packets_in_file(100), 500);
+}
+
+static void an_empty_capture_is_a_valid_file(void) {
+    struct capture_file file;
+    CHECK_EQ(capture_open(&file, path, 65535), 0);
+    CHECK_EQ(capture_close(&file), 0);
+    CHECK_EQ(packets_in_file(65535), 0);
+}
+
+static bool writer_is_gone(pid_t writer) {
+    uint64_t deadline = clock_ns() + 5000000000ull;
+    while (!kill(writer, 0) && clock_ns() < deadline) sleep_us(1000);
+    return kill(writer, 0) < 0;
+}
+
+// The capturing process is killed while it writes as fast as it can.
+static void a_killed_program_leaves_a_whole_file(void) {
+    for (uint32_t round = 0; round < 20; round++) {
+        int ends[2];
+        CHECK_EQ(pipe(ends), 0);
+        pid_t child = fork();
+        if (!child) {
+            struct capture_file file;
+            if (capture_open(&file, path, 65535) || write(ends[1], &file.writer, sizeof file.writer) < 0) _exit(1);
+            for (uint32_t i = 0;; i++) add(&file, i);
+        }
+        pid_t writer = 0;
+        CHECK_EQ(read(ends[0], &writer, sizeof writer), sizeof writer);
+        sleep_us(1000 + round * 700);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        close(ends[0]);
+        close(ends[1]);
+        CHECK(writer_is_gone(writer));
+        CHECK(packets_in_file(65535) > 0);
+    }
+}
+
+// A limit on the file's size stands in for the full disk: the write that crosses it is cut short, the next one fails.
+static void a_full_disk_keeps_what_is_whole(void) {
+    pid_t child = fork();
+    if (!child) {
+        struct rlimit limit = {100000, 100000};
+        struct capture_file file;
+        int error = 0;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        signal(SIGXFSZ, SIG_IGN);
+        if (capture_open(&file, path, 65535)) _exit(9);
+        for (uint32_t i = 0; i < 100000 && !error; i++) error = add(&file, i);
+        _exit(capture_close(&file) == -EFBIG && error ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(packets_in_file(65535) > 0);
+}
+
+static void what_cannot_be_opened_is_an_error(void) {
+    struct capture_file file;
+    CHECK_EQ(capture_open(&file, "/nonexistent/file.pcap", 65535), -ENOENT);
+    CHECK_EQ(capture_open(&file, "/dev/full", 65535), -ENOSPC);
+}
+
+int main(void) {
+    close(mkstemp(path));
+    packets_come_out_as_they_went_in();
+    long_packets_are_cut_to_the_snaplen();
+    an_empty_capture_is_a_valid_file();
+    a_killed_program_leaves_a_whole_file();
+    a_full_disk_keeps_what_is_whole();
+    what_cannot_be_opened_is_an_error();
+    unlink(path);
+    return test_summary();
+}
