@@ -76,12 +76,15 @@ typedef void (*signal_handler)(int);
     CALL(int, epoll_wait, (int fd, struct epoll_event *events, int count, int timeout))                        \
     CALL(int, epoll_pwait,                                                                                     \
          (int fd, struct epoll_event *events, int count, int timeout, const sigset_t *mask))                   \
+    CALL(int, epoll_pwait2, (int fd, struct epoll_event *events, int count, const struct timespec *timeout,    \
+                             const sigset_t *mask))                                                            \
     CALL(int, nanosleep, (const struct timespec *time, struct timespec *left))                                 \
     CALL(int, clock_nanosleep,                                                                                 \
          (clockid_t clock, int flags, const struct timespec *time, struct timespec *left))                     \
     CALL(int, usleep, (useconds_t time))                                                                       \
     CALL(unsigned, sleep, (unsigned time))                                                                     \
     CALL(int, clock_gettime, (clockid_t clock, struct timespec *time))                                         \
+    CALL(int, gettimeofday, (struct timeval * time, void *zone))                                               \
     CALL(int, sched_yield, (void))
 
 #define ALL_CALLS(CALL) PATH_CALLS(CALL) FILE_CALLS(CALL) SIGNAL_CALLS(CALL) WAIT_CALLS(CALL)

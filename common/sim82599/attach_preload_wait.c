@@ -144,15 +144,24 @@ static int look_epoll(void *what, const struct timespec *timeout, const sigset_t
     return ready <= 0 ? ready : real.epoll_pwait(wait->fd, wait->events, wait->count, 0, NULL);
 }
 
+static int epoll_in_slices(int fd, struct epoll_event *events, int count, uint64_t timeout, const sigset_t *mask) {
+    return wait_in_slices(look_epoll, &(struct epoll_wait_for){fd, count, events}, &timeout, mask);
+}
+
 int our_epoll_pwait(int fd, struct epoll_event *events, int count, int timeout, const sigset_t *mask) {
     if (!host_needs_turns()) return real.epoll_pwait(fd, events, count, timeout, mask);
-    uint64_t left = ms_to_ns(timeout);
-    return wait_in_slices(look_epoll, &(struct epoll_wait_for){fd, count, events}, &left, mask);
+    return epoll_in_slices(fd, events, count, ms_to_ns(timeout), mask);
+}
+
+int our_epoll_pwait2(int fd, struct epoll_event *events, int count, const struct timespec *timeout,
+                     const sigset_t *mask) {
+    if (!host_needs_turns()) return real.epoll_pwait2(fd, events, count, timeout, mask);
+    return epoll_in_slices(fd, events, count, to_ns(timeout), mask);
 }
 
 int our_epoll_wait(int fd, struct epoll_event *events, int count, int timeout) {
     if (!host_needs_turns()) return real.epoll_wait(fd, events, count, timeout);
-    return our_epoll_pwait(fd, events, count, timeout, NULL);
+    return epoll_in_slices(fd, events, count, ms_to_ns(timeout), NULL);
 }
 
 // ---- A blocking read of an interrupt's eventfd ----
@@ -208,9 +217,18 @@ unsigned our_sleep(unsigned time) {
 // ---- Looking at the clock, letting others run ----
 
 // The program's clock is the real one. A microsecond for the device is about what the call and its loop take.
-int our_clock_gettime(clockid_t clock, struct timespec *time) {
+static void look_at_the_clock(void) {
     if (host_mode() == MODE_STEPPED && host_needs_turns()) host_turns(1000);
+}
+
+int our_clock_gettime(clockid_t clock, struct timespec *time) {
+    look_at_the_clock();
     return real.clock_gettime(clock, time);
+}
+
+int our_gettimeofday(struct timeval *time, void *zone) {
+    look_at_the_clock();
+    return real.gettimeofday(time, zone);
 }
 
 int our_sched_yield(void) {
