@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "ixgbe_regs.h"
 #include "log.h"
 #include "mmio.h"
@@ -65,8 +66,12 @@ static int print_registers(const struct vfio_device *device) {
 
     // 8.2.3.7.8 and 8.2.3.7.9: the receive address, first byte on the wire in the lowest bits.
     uint32_t low = mmio_read32(bar, IXGBE_RAL), high = mmio_read32(bar, IXGBE_RAH);
-    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed.
+    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed. VFIO has just reset the card, so the link needs a moment.
     uint32_t links = mmio_read32(bar, IXGBE_LINKS);
+    for (int tries = 0; tries < 100 && !(links & IXGBE_LINKS_LINK_UP); tries++) {
+        sleep_us(10000);
+        links = mmio_read32(bar, IXGBE_LINKS);
+    }
     static const char *const speeds[] = {"at an unknown speed", "at 100 Mbit/s", "at 1 Gbit/s", "at 10 Gbit/s"};
     printf("    registers, %zu KiB, mapped at %p\n", size / 1024, bar);
     printf("      MAC     %02x:%02x:%02x:%02x:%02x:%02x\n", low & 0xff, low >> 8 & 0xff, low >> 16 & 0xff, low >> 24,

@@ -34,6 +34,11 @@ static const struct driver *find_driver(const struct vfio_device *device, int *e
     uint16_t id[2];
     *error = vfio_config_read(device, PCI_VENDOR_ID, id, sizeof id);
     if (*error) return NULL;
+    if (id[0] == 0xffff) {
+        *error = log_error(-ENODEV, "%s: its configuration space reads as all ones; the card does not answer",
+                           device->address);
+        return NULL;
+    }
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
         if (drivers[i].vendor == le16toh(id[0]) && drivers[i].device == le16toh(id[1])) return &drivers[i];
     *error = log_error(-ENODEV, "%s is a %04x:%04x; this program drives the Intel 82599 only (%04x:%04x)",

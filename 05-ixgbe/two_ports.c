@@ -47,6 +47,10 @@ int two_ports_main(int argc, char **argv, const char *what_it_does, int (*run)(s
     }
     for (int i = 1; i < argc; i++)
         if (cli_pci_address(argv[i], addresses[i - 1])) return 2;
+    if (!strcmp(addresses[0], addresses[1])) {
+        log_error(-EINVAL, "%s cannot be both ends", addresses[0]);
+        return 2;
+    }
     if (argc == 1) use_software_nic_if_no_hardware(argv);
     cli_stop_on_signals();
 

@@ -304,6 +304,8 @@ static int parse(int argc, char **argv, struct options *options) {
     if (!error && argc - optind > 2) error = log_error(-EINVAL, "'%s' is one address too many", argv[optind + 2]);
     for (int i = 0; !error && i < argc - optind; i++)
         error = cli_pci_address(argv[optind + i], options->addresses[i]);
+    if (!error && argc - optind == 2 && !strcmp(options->addresses[0], options->addresses[1]))
+        error = log_error(-EINVAL, "%s cannot be both ends; TX and RX are the same port", options->addresses[0]);
     options->any_named = argc > optind;
     options->second_named = argc - optind == 2;
     return error;
