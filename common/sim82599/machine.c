@@ -132,12 +132,9 @@ static bool file_has_a_name(void) {
     return fstat(file, &status) == 0 && status.st_nlink > 0;
 }
 
-// Frames that were on their way to the last owner do not reach the next one.
 static void begin_ownership(unsigned port) {
-    struct machine_port *shared = &machine->ports[port];
-    atomic_store(&shared->arriving.tail, atomic_load(&shared->arriving.head));
-    uint64_t claims = (atomic_load(&shared->state) >> 32) + 1;
-    atomic_store(&shared->state, claims << 32);
+    uint64_t claims = (atomic_load(&machine->ports[port].state) >> 32) + 1;
+    atomic_store(&machine->ports[port].state, claims << 32);
 }
 
 int wire_claim_port(unsigned port, struct sim_device *device) {

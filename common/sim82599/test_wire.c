@@ -33,6 +33,16 @@ static bool is_frame(uint32_t n, const uint8_t *frame, uint32_t length) {
     return make_frame(n, expected) == length && memcmp(frame, expected, length) == 0;
 }
 
+static char scratch[] = "/tmp/test_wire.XXXXXX";
+
+static const char *in_scratch(const char *name) {
+    static char paths[4][128];
+    static unsigned turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
+    return path;
+}
+
 // What was said on standard error.
 
 static char said[4096];
@@ -267,7 +277,7 @@ static void end_child(struct child *child, int signal) {
 
 static struct sim_device *const some_device = (struct sim_device *)16;  // claims only remember it
 
-static void claim_both_and_wait(struct child *parent) {
+static void claim_and_wait(struct child *parent) {
     int error = wire_claim_port(1, some_device);
     say(parent, error == -EBUSY ? 'b' : error ? 'e' : 'y');
     hear(parent);
@@ -284,7 +294,7 @@ static void test_claims(void) {
     CHECK_EQ(wire_claim_port(MACHINE_PORTS, some_device), -ENODEV);
     CHECK(access(machine_path(), F_OK) == 0);
 
-    struct child second = start_child(claim_both_and_wait);
+    struct child second = start_child(claim_and_wait);
     CHECK_EQ(hear(&second), 'b');
     end_child(&second, 0);
 
@@ -293,7 +303,7 @@ static void test_claims(void) {
     CHECK_EQ(hear(&bystander), 'y');
     wire_release_port(1);
     CHECK(access(machine_path(), F_OK) != 0);
-    second = start_child(claim_both_and_wait);
+    second = start_child(claim_and_wait);
     CHECK_EQ(hear(&second), 'y');
     CHECK_EQ(wire_claim_port(1, some_device), -EBUSY);
     CHECK_EQ(wire_claim_port(0, some_device), 0);
@@ -304,11 +314,56 @@ static void test_claims(void) {
     CHECK_EQ(wire_claim_port(1, some_device), 0);
     wire_release_port(0);
     CHECK(access(machine_path(), F_OK) == 0);
-    second = start_child(claim_both_and_wait);
+    second = start_child(claim_and_wait);
     CHECK_EQ(hear(&second), 'b');
     end_child(&second, 0);
     wire_release_port(1);
     CHECK(access(machine_path(), F_OK) != 0);
+}
+
+// Two processes that open and close the port all the time never have it both at once. Whoever has it holds a pipe's
+// only byte.
+enum { CONTENDED_CLAIMS = 100 };
+static int token[2];
+
+static bool claim_often(void) {
+    bool alone = true;
+    for (unsigned claims = 0; claims < CONTENDED_CLAIMS;) {
+        if (wire_claim_port(1, some_device) != 0) continue;
+        char byte;
+        alone &= read(token[0], &byte, 1) == 1;
+        sched_yield();
+        alone &= write(token[1], "t", 1) == 1;
+        wire_release_port(1);
+        claims++;
+    }
+    return alone;
+}
+
+static void claim_often_too(struct child *parent) { say(parent, claim_often() ? 'y' : 'n'); }
+
+static void test_contended_claims(void) {
+    CHECK_EQ(pipe2(token, O_NONBLOCK), 0);
+    CHECK_EQ(write(token[1], "t", 1), 1);
+    struct child other = start_child(claim_often_too);
+    CHECK(claim_often());
+    CHECK_EQ(hear(&other), 'y');
+    end_child(&other, 0);
+    close(token[0]), close(token[1]);
+}
+
+// Somebody removes the file of a machine that is in use: bad enough, but not the end of the next one's.
+static void test_removed_file(void) {
+    CHECK_EQ(wire_claim_port(1, some_device), 0);
+    CHECK_EQ(unlink(machine_path()), 0);
+    struct child next = start_child(claim_and_wait);
+    CHECK_EQ(hear(&next), 'y');
+    wire_release_port(1);
+    CHECK(access(machine_path(), F_OK) == 0);
+    CHECK_EQ(wire_claim_port(1, some_device), -EBUSY);
+    end_child(&next, SIGKILL);
+    CHECK_EQ(wire_claim_port(1, some_device), 0);
+    wire_release_port(1);
 }
 
 static void test_bad_machines(void) {
@@ -322,7 +377,7 @@ static void test_bad_machines(void) {
     close(file);
     int foreign = wire_claim_port(0, some_device);
     unlink(machine_path());
-    CHECK_EQ(symlink("/nowhere", machine_path()), 0);
+    CHECK_EQ(symlink(in_scratch("elsewhere"), machine_path()), 0);
     int link = wire_claim_port(0, some_device);
     unlink(machine_path());
     stop_listening();
@@ -394,6 +449,9 @@ static void receive_nothing(struct child *parent) {
     sim_step(port->device);
     say(parent, 'r');
     hear(parent);
+    for (unsigned i = 0; i < 1000; i++) sim_step(port->device);  // without a driver that would take a frame
+    say(parent, sim_pause_wanted(port->device) && get(port, IXGBE_RXMPC) == 0 ? 'p' : 'n');
+    hear(parent);
     set(port, IXGBE_ESDP, IXGBE_ESDP_SDP3_DATA);
     sim_step(port->device);
     say(parent, 'l');
@@ -405,13 +463,50 @@ static void receive_what_was_left(struct child *parent) {
     say(parent, take_all(port) ? 'n' : 'y');
 }
 
+static bool far_end_pauses;
+
 static void lose_what_does_not_fit(struct child *parent) {
     struct port *port = port_up(1, "cable,alone=quiet");
+    if (far_end_pauses) agree_on_pause(port);
     sim_step(port->device);
     say(parent, 'r');
     hear(parent);
     unsigned got = take_all(port);
     say(parent, got > 1000 && got < 100000 ? 'y' : 'n');
+}
+
+// The receiver is closed twice: before anything is sent, and over what has been sent.
+static void open_too_late(struct child *parent) {
+    struct port *port = port_up(1, "cable,alone=quiet");
+    agree_on_pause(port);
+    set(port, IXGBE_RXCTRL, 0);
+    sim_step(port->device);
+    say(parent, 'c');
+    hear(parent);
+    set(port, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
+    unsigned got = take_all(port);
+    say(parent, got ? 'n' : 'o');
+    hear(parent);
+    set(port, IXGBE_RXCTRL, 0);
+    sim_step(port->device);
+    set(port, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
+    say(parent, take_all(port) ? 'n' : 'y');
+}
+
+static void test_far_receiver_is_closed(void) {
+    struct port *port = port_up(0, "cable");
+    agree_on_pause(port);
+    int error;
+    struct child other = start_child(open_too_late);
+    CHECK_EQ(hear(&other), 'c');
+    CHECK_EQ(send_numbered(port, 100000, &error), 100000);
+    say(&other, 'o');
+    CHECK_EQ(hear(&other), 'o');
+    CHECK_EQ(send_numbered(port, 100, &error), 100);
+    say(&other, 'x');
+    CHECK_EQ(hear(&other), 'y');
+    end_child(&other, 0);
+    port_off(port);
 }
 
 static void test_far_end_stops_or_dies(void) {
@@ -426,6 +521,10 @@ static void test_far_end_stops_or_dies(void) {
     CHECK_EQ(error, -EAGAIN);
     CHECK(sent > 1000);
     CHECK(port->wire->ops->carrier(port->wire));
+    say(&other, 'p');
+    CHECK_EQ(hear(&other), 'p');
+    send_numbered(port, 100000, &error);
+    CHECK_EQ(error, -EAGAIN);
     say(&other, 'l');
     CHECK_EQ(hear(&other), 'l');
     CHECK(!port->wire->ops->carrier(port->wire));
@@ -447,16 +546,19 @@ static void test_far_end_stops_or_dies(void) {
     CHECK_EQ(hear(&other), 'y');
     end_child(&other, 0);
 
-    // Without flow control the sender never waits, and what the ring cannot hold is lost.
-    now_ns += 20 * MS;
-    pass(port, 20 * MS);
-    set(port, IXGBE_MFLCN, 0);
-    other = start_child(lose_what_does_not_fit);
-    CHECK_EQ(hear(&other), 'r');
-    CHECK_EQ(send_numbered(port, 100000, &error), 100000);
-    say(&other, 'g');
-    CHECK_EQ(hear(&other), 'y');
-    end_child(&other, 0);
+    // Unless both have agreed on flow control the sender never waits, and what the ring cannot hold is lost.
+    for (unsigned round = 0; round < 2; round++) {
+        now_ns += 20 * MS;
+        pass(port, 20 * MS);
+        far_end_pauses = round == 0;
+        set(port, IXGBE_MFLCN, far_end_pauses ? 0 : IXGBE_MFLCN_RFCE);
+        other = start_child(lose_what_does_not_fit);
+        CHECK_EQ(hear(&other), 'r');
+        CHECK_EQ(send_numbered(port, 100000, &error), 100000);
+        say(&other, 'g');
+        CHECK_EQ(hear(&other), 'y');
+        end_child(&other, 0);
+    }
     port_off(port);
 }
 
@@ -536,16 +638,6 @@ static void put_pcap(const char *name, unsigned count) {
         fwrite(heard[i].bytes, heard[i].length, 1, file);
     }
     fclose(file);
-}
-
-static char scratch[] = "/tmp/test_wire.XXXXXX";
-
-static const char *in_scratch(const char *name) {
-    static char paths[4][128];
-    static unsigned turn;
-    char *path = paths[turn++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
-    return path;
 }
 
 static int lines_of(const char *format, ...) {
@@ -758,7 +850,7 @@ static void refuse_file(const char *name, const char *expected) {
 }
 
 static void test_bad_captures(void) {
-    refuse("replay:/nowhere/x.pcap", "cannot open /nowhere/x.pcap: No such file or directory");
+    refuse_file(in_scratch("absent.pcap"), "absent.pcap: No such file or directory");
     refuse_file(scratch, "not a file");
     const char *name = put_capture(&formats[0], 3, 1000, 1);
     struct stat status;
@@ -925,9 +1017,12 @@ int main(void) {
     test_pause();
     test_other_end_in_another_wire();
     test_claims();
+    test_contended_claims();
+    test_removed_file();
     test_bad_machines();
     test_far_cable();
     test_far_end_stops_or_dies();
+    test_far_receiver_is_closed();
     test_nonsense_in_shared_memory();
     test_neighbour();
     test_replay_formats();

@@ -132,7 +132,7 @@ static unsigned poll_elsewhere(struct cable *cable, uint32_t other, unsigned bud
     unsigned done = 0;
     uint32_t length;
     const void *frame;
-    if (!sim_receiver_open(port)) ring_empty(ring);
+    if (!sim_receiver_open(port)) ring_empty(ring);  // it hears nothing now, and nothing of this later
     while (done < budget && (frame = ring_first(ring, &length)) && pacer_ready(&cable->line.in, port)) {
         if (other & END_HONOURS_PAUSE && sim_pause_wanted(port)) break;
         line_deliver(&cable->line, frame, length);
