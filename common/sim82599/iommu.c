@@ -58,6 +58,7 @@ static int insert(struct iommu *iommu, unsigned at, struct interval interval) {
 }
 
 static void delete(struct iommu *iommu, unsigned at, unsigned count) {
+    if (count == 0) return;
     struct interval *place = &iommu->intervals[at];
     memmove(place, place + count, (iommu->count - at - count) * sizeof *place);
     iommu->count -= count;

@@ -397,6 +397,7 @@ static void test_faults(void) {
 
     bench = bench_create();
     CHECK_EQ(sim_inject(bench->device, "queue-stuck,link-down"), 0);
+    wr(bench, IXGBE_RDLEN, RING_SIZE * 16);
     wr(bench, IXGBE_RXDCTL, IXGBE_RXDCTL_ENABLE);
     pass_us(bench, 100000);
     CHECK(!(rd(bench, IXGBE_RXDCTL) & IXGBE_RXDCTL_ENABLE));
