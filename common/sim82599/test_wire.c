@@ -660,6 +660,7 @@ static void ask_tshark(unsigned count) {
         return;
     }
     const char *file = in_scratch("neighbour.pcap");
+    char command[256];
     put_pcap(file, count);
     int complaints =
         lines_of("tshark -r %s -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE -o tcp.check_checksum:TRUE "
@@ -668,8 +669,8 @@ static void ask_tshark(unsigned count) {
                  "(_ws.expert.severity >= 0x600000 && !dns.retransmit_request)' 2>%s/tshark.err",
                  file, scratch);
     CHECK_EQ(complaints, 0);
-    int pages = lines_of("tshark -r %s -Y 'http.response.code == 200' 2>/dev/null | head -1", file);
-    CHECK_EQ(pages, 1);
+    snprintf(command, sizeof command, "tshark -r %s 2>/dev/null | grep -q 'HTTP/1.1 200 OK'", file);
+    CHECK_EQ(system(command), 0);
 }
 
 static void test_neighbour(void) {
