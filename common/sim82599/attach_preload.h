@@ -47,13 +47,14 @@ struct bar {
 struct port {
     struct sim_device *device;
     struct sim_front front;
-    struct wire *wire;  // plugged in while the group is open
-    bool claimed, copy;  // copy: this process is a fork, the real one stayed with the parent
-    unsigned opens;      // device descriptors
+    struct wire *wire;             // plugged in while the group is open
+    bool claimed, copy;            // copy: this process is a fork, the real one stayed with the parent
+    unsigned opens;                // device descriptors
     int register_file, msix_file;  // what is behind the next two, to map single pages of them into the driver
     uint32_t *registers;
     uint8_t *msix;  // the MSI-X table and pending bits: memory without side effects
     struct bar bars[BARS];
+    uint8_t config_at_boot[CONFIG_SIZE];  // what the kernel knows of a device even if it has been pulled out since
     uint32_t msix_capability, msix_bar, msix_table, msix_vectors;  // vectors 0: no such capability
     uint32_t msi_capability;
 };
@@ -74,18 +75,18 @@ void host_hold_signals(sigset_t *before);
 
 // With the lock held.
 struct port *host_port(unsigned port);
-int host_claim(unsigned port);    // when its group is opened; -EBUSY: another process has it
+int host_claim(unsigned port);  // when its group is opened; -EBUSY: another process has it
 void host_release(unsigned port);
-int host_open(unsigned port);     // a device descriptor; the first one resets and starts the device
+int host_open(unsigned port);  // a device descriptor; the first one resets and starts the device
 void host_close(unsigned port);
-void host_reset(unsigned port);   // as VFIO_DEVICE_RESET: the kernel saves and restores what firmware set up
-void host_accessed(unsigned port);  // a register access is done: let the device react
+void host_reset(unsigned port);         // as VFIO_DEVICE_RESET: the kernel saves and restores what firmware set up
+void host_accessed(unsigned port);      // a register access is done: let the device react
 void host_warn_of_copy(unsigned port);  // before an access: says once if this is but a copy
 
 // For the calls that wait, without the lock. In modes without a thread somebody has to give the device its turns.
 bool host_needs_turns(void);
-void host_turns(uint64_t elapsed_ns);            // that time has passed for the device; work until it is quiet
-uint64_t host_slice_ns(uint64_t remaining_ns);   // so long may a wait be until the next turn
+void host_turns(uint64_t elapsed_ns);           // that time has passed for the device; work until it is quiet
+uint64_t host_slice_ns(uint64_t remaining_ns);  // so long may a wait be until the next turn
 
 // ---- bar: register accesses ----
 
@@ -131,7 +132,8 @@ struct vfio_object;
 int vfio_open(const char *path, struct vfio_object **object);
 void vfio_reference(struct vfio_object *object);
 void vfio_release(struct vfio_object *object);
-// The result or a negative errno. VFIO_GROUP_GET_DEVICE_FD gives a new object, for which the caller finds a descriptor.
+// The result or a negative errno. VFIO_GROUP_GET_DEVICE_FD gives a new object, for which the caller finds a
+// descriptor.
 long vfio_ioctl(struct vfio_object *object, unsigned request, void *argument, struct vfio_object **created);
 ssize_t vfio_read(struct vfio_object *object, void *data, size_t size, off_t offset);
 ssize_t vfio_write(struct vfio_object *object, const void *data, size_t size, off_t offset);
@@ -152,7 +154,8 @@ void calls_inherit(void);                  // in the child of a fork: the descri
 
 // ---- wait ----
 
-// Waits if a read of this descriptor would wait for an interrupt and nobody else drives the device. -1: a signal came.
+// Waits if a read of this descriptor would wait for an interrupt and nobody else drives the device. -1: a signal
+// came.
 int wait_for_interrupt(int fd);
 
 // ---- irq ----

@@ -112,12 +112,17 @@ static void tell_memcheck(const struct window *window) {
 #endif
 }
 
-void *bar_map(unsigned port, unsigned region, uint64_t offset, void *address, size_t size, int protection, int flags) {
+void *bar_map(unsigned port, unsigned region, uint64_t offset, void *address, size_t size, int protection,
+              int flags) {
     flags &= ~(MAP_SHARED | MAP_SHARED_VALIDATE | MAP_LOCKED | MAP_POPULATE);
     void *memory = real.mmap(address, size, PROT_NONE, flags | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return memory;
-    struct window window = {.start = (uintptr_t)memory, .size = size, .port = port, .region = region,
-                            .offset = offset, .protection = protection};
+    struct window window = {.start = (uintptr_t)memory,
+                            .size = size,
+                            .port = port,
+                            .region = region,
+                            .offset = offset,
+                            .protection = protection};
     bar_forget(window.start, size);
     int error = trap_install();
     if (!error) error = fill_window(&window);

@@ -18,8 +18,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct real_calls real_calls_;
@@ -52,7 +52,9 @@ struct vfio_object *calls_object(int fd) {
     return chunk ? atomic_load_explicit(&chunk[fd % CHUNK], memory_order_acquire) : NULL;
 }
 
-static bool is_ours(int fd) { return atomic_load(&entries) && !host_is_mine() && calls_object(fd) && owner == getpid(); }
+static bool is_ours(int fd) {
+    return atomic_load(&entries) && !host_is_mine() && calls_object(fd) && owner == getpid();
+}
 
 void calls_inherit(void) { owner = getpid(); }
 
@@ -105,7 +107,7 @@ static long answer(long result) {
 
 // ---- Opening ----
 
-static int open_object(const char *path, const char *behind, int flags) {
+static int open_object(const char *behind, int flags) {
     struct vfio_object *object;
     host_lock();
     int error = vfio_open(tree_strip(behind), &object), fd = -1;
@@ -117,7 +119,6 @@ static int open_object(const char *path, const char *behind, int flags) {
         if (error && fd >= 0) real.close(fd);
     }
     host_unlock();
-    (void)path;
     return error ? (int)answer(error) : fd;
 }
 
@@ -125,7 +126,7 @@ static int open_path(int directory, const char *path, int flags, mode_t mode) {
     char buffer[PATH_MAX];
     const char *behind = tree_path(path, buffer);
     if (behind == path) return real.openat(directory, path, flags, mode);
-    if (tree_is_device_node(path)) return open_object(path, behind, flags);
+    if (tree_is_device_node(path)) return open_object(behind, flags);
     return real.openat(AT_FDCWD, behind, flags, mode);
 }
 
@@ -367,7 +368,8 @@ static ssize_t access_here(int fd, const struct iovec *parts, int count, access_
 #define ONE_PART(data, size) (&(struct iovec){(void *)(uintptr_t)(data), size}), 1
 
 ssize_t our_pread(int fd, void *data, size_t size, off_t offset) {
-    return is_ours(fd) ? access_parts(fd, ONE_PART(data, size), offset, read_object) : real.pread(fd, data, size, offset);
+    return is_ours(fd) ? access_parts(fd, ONE_PART(data, size), offset, read_object)
+                       : real.pread(fd, data, size, offset);
 }
 ALSO(pread64, pread);
 
@@ -383,7 +385,8 @@ ssize_t our_preadv(int fd, const struct iovec *parts, int count, off_t offset) {
 ALSO(preadv64, preadv);
 
 ssize_t our_pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
-    return is_ours(fd) ? access_parts(fd, parts, count, offset, write_object) : real.pwritev(fd, parts, count, offset);
+    return is_ours(fd) ? access_parts(fd, parts, count, offset, write_object)
+                       : real.pwritev(fd, parts, count, offset);
 }
 ALSO(pwritev64, pwritev);
 
@@ -406,11 +409,11 @@ ssize_t our_writev(int fd, const struct iovec *parts, int count) {
 
 // ---- The same with the C library's overflow checks ----
 
-#define CHECKED(type, name, parameters, size, space, call)                                                     \
-    type checked_##name parameters __asm__("__" #name "_chk") EXPORTED;                                        \
-    type checked_##name parameters {                                                                           \
-        if ((size) > (space)) abort();                                                                         \
-        return call;                                                                                           \
+#define CHECKED(type, name, parameters, size, space, call)                                                           \
+    type checked_##name parameters __asm__("__" #name "_chk") EXPORTED;                                              \
+    type checked_##name parameters {                                                                                 \
+        if ((size) > (space)) abort();                                                                               \
+        return call;                                                                                                 \
     }
 
 CHECKED(ssize_t, read, (int fd, void *data, size_t size, size_t space), size, space, our_read(fd, data, size))
@@ -427,11 +430,11 @@ CHECKED(char *, realpath, (const char *path, char *resolved, size_t space), (siz
 
 // ---- Names of old, still in programs linked long ago ----
 
-#define OLD_STAT(name, call)                                                                                   \
-    int old_##name(int version, const char *path, struct stat *status) __asm__("__" #name) EXPORTED;           \
-    int old_##name(int version, const char *path, struct stat *status) {                                       \
-        (void)version;                                                                                         \
-        return call(path, status);                                                                             \
+#define OLD_STAT(name, call)                                                                                         \
+    int old_##name(int version, const char *path, struct stat *status) __asm__("__" #name) EXPORTED;                 \
+    int old_##name(int version, const char *path, struct stat *status) {                                             \
+        (void)version;                                                                                               \
+        return call(path, status);                                                                                   \
     }
 
 OLD_STAT(xstat, our_stat)
@@ -439,12 +442,12 @@ OLD_STAT(xstat64, our_stat)
 OLD_STAT(lxstat, our_lstat)
 OLD_STAT(lxstat64, our_lstat)
 
-#define OLD_STAT_AT(name)                                                                                      \
-    int old_##name(int version, int directory, const char *path, struct stat *status, int flags)               \
-        __asm__("__" #name) EXPORTED;                                                                          \
-    int old_##name(int version, int directory, const char *path, struct stat *status, int flags) {             \
-        (void)version;                                                                                         \
-        return our_fstatat(directory, path, status, flags);                                                    \
+#define OLD_STAT_AT(name)                                                                                            \
+    int old_##name(int version, int directory, const char *path, struct stat *status, int flags) __asm__("__" #name) \
+        EXPORTED;                                                                                                    \
+    int old_##name(int version, int directory, const char *path, struct stat *status, int flags) {                   \
+        (void)version;                                                                                               \
+        return our_fstatat(directory, path, status, flags);                                                          \
     }
 
 OLD_STAT_AT(fxstatat)

@@ -2,7 +2,8 @@
 //
 // The IOMMU itself (iommu.h) knows intervals and merges them. The kernel also remembers each mapping as it was made,
 // because unmapping follows those: version 2 refuses to cut a mapping in two, and gives back only whole ones. The
-// kernel pins the pages, which counts against the program's limit of locked memory and fails where there is no memory.
+// kernel pins the pages, which counts against the program's limit of locked memory and fails where there is no
+// memory.
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"
@@ -58,7 +59,9 @@ void dma_destroy(struct dma *dma) {
     free(dma);
 }
 
-struct iommu *dma_iommu(struct dma *dma) { return dma ? dma->iommu : NULL; }
+struct iommu *dma_iommu(struct dma *dma) {
+    return dma ? dma->iommu : NULL;
+}
 
 // The first mapping that ends behind `iova`.
 static size_t find(const struct dma *dma, uint64_t iova) {
@@ -136,7 +139,8 @@ static int pin(uintptr_t memory, uint64_t size, bool device_writes) {
 
 // ---- The ioctls ----
 
-static long map(struct dma *dma, const struct vfio_iommu_type1_dma_map *request, dma_listener *listener, void *context) {
+static long map(struct dma *dma, const struct vfio_iommu_type1_dma_map *request, dma_listener *listener,
+                void *context) {
     uint64_t iova = request->iova, size = request->size, memory = request->vaddr;
     uint32_t rights = request->flags & (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE);
     if (!rights || !size || (size | iova | memory) & (PAGE - 1)) return -EINVAL;
@@ -149,8 +153,8 @@ static long map(struct dma *dma, const struct vfio_iommu_type1_dma_map *request,
     if (!error) error = pin((uintptr_t)memory, size, rights & VFIO_DMA_MAP_FLAG_WRITE);
     if (!error) error = insert(dma, at, &(struct mapping){iova, size, (uintptr_t)memory});
     if (error) return error;
-    int direction = (rights & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0) |
-                    (rights & VFIO_DMA_MAP_FLAG_WRITE ? IOMMU_WRITE : 0);
+    int direction =
+        (rights & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0) | (rights & VFIO_DMA_MAP_FLAG_WRITE ? IOMMU_WRITE : 0);
     error = iommu_map(dma->iommu, iova, size, (void *)(uintptr_t)memory, direction);
     if (error) {
         memmove(dma->mappings + at, dma->mappings + at + 1, (--dma->count - at) * sizeof *dma->mappings);
@@ -171,7 +175,8 @@ static long map_dma(struct dma *dma, void *argument, dma_listener *listener, voi
 
 // Takes away the whole mappings in [first, last] and returns how many bytes that were. Version 1 also takes away one
 // that begins inside and goes beyond.
-static uint64_t remove_mappings(struct dma *dma, uint64_t first, uint64_t last, dma_listener *listener, void *context) {
+static uint64_t remove_mappings(struct dma *dma, uint64_t first, uint64_t last, dma_listener *listener,
+                                void *context) {
     uint64_t removed = 0;
     size_t from = find(dma, first), to = from;
     if (from < dma->count && dma->mappings[from].iova < first) from = ++to;
@@ -238,10 +243,10 @@ static long get_info(const struct dma *dma, void *argument) {
     answer.info.iova_pgsizes = PAGE_SIZES;
     answer.info.cap_offset = room_for_all ? (uint32_t)base : 0;
     if (!room_for_all) answer.info.argsz = (uint32_t)full;
-    answer.capabilities.ranges = (struct vfio_info_cap_header){
-        .id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
-        .version = 1,
-        .next = (uint32_t)(base + offsetof(struct capabilities, available))};
+    answer.capabilities.ranges =
+        (struct vfio_info_cap_header){.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+                                      .version = 1,
+                                      .next = (uint32_t)(base + offsetof(struct capabilities, available))};
     answer.capabilities.range_count = sizeof valid / sizeof *valid;
     memcpy(answer.capabilities.valid, valid, sizeof valid);
     answer.capabilities.available.header =

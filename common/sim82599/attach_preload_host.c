@@ -29,9 +29,9 @@
 static const char *const addresses[PORTS] = {"0000:04:00.0", "0000:05:00.0"};
 
 enum {
-    ACCESS_NS = 1000,          // what a register access takes on the counted clock of stepped mode
-    TURNS_AT_ONCE = 4096,      // a wire that always has another frame must not hold the program up for ever
-    THREAD_TURNS = 32,         // turns of the device's thread between two looks at the clock
+    ACCESS_NS = 1000,    // what a register access takes on the counted clock of stepped mode
+    TURNS_AT_ONCE = 64,  // a wire that always has another frame must not hold the program up for ever
+    THREAD_TURNS = 32,   // turns of the device's thread between two looks at the clock
     SPINS_BEFORE_NAP = 200,
     LONGEST_NAP_NS = 50000,
     LONGEST_SLICE_NS = 1000000,
@@ -45,7 +45,7 @@ static struct {
     atomic_uint running;  // ports with a device descriptor open
     pthread_t thread;
     bool has_thread, thread_done;
-    atomic_bool stop;
+    atomic_uintptr_t threads_stopped;  // each thread knows how many there were before it, and ends with the next
 } host;
 
 // ---- The lock ----
@@ -85,8 +85,8 @@ static void give(void) {
 }
 
 // To ThreadSanitizer the device's DMA would be a data race with the driver: it does not know what orders them, heads,
-// tails and descriptors' done bits. What happens with the lock held is hardware, and not for it to judge. These are its
-// functions, if it is in the process.
+// tails and descriptors' done bits. What happens with the lock held is hardware, and not for it to judge. These are
+// its functions, if it is in the process.
 void AnnotateIgnoreReadsBegin(const char *file, int line) __attribute__((weak));
 void AnnotateIgnoreReadsEnd(const char *file, int line) __attribute__((weak));
 void AnnotateIgnoreWritesBegin(const char *file, int line) __attribute__((weak));
@@ -139,7 +139,9 @@ bool host_is_mine(void) { return mine; }
 bool host_is_on(void) { return atomic_load_explicit(&host.on, memory_order_acquire); }
 enum sim_mode host_mode(void) { return host.mode; }
 const char *host_address(unsigned port) { return addresses[port]; }
-struct port *host_port(unsigned port) { return &host.ports[port]; }
+struct port *host_port(unsigned port) {
+    return &host.ports[port];
+}
 
 // ---- The clock ----
 
@@ -223,11 +225,11 @@ static void nap(unsigned idle, uint64_t until_timer) {
     real.nanosleep(&(struct timespec){.tv_nsec = (long)length}, NULL);
 }
 
-static void *device_thread(void *unused) {
+static void *device_thread(void *stopped_before) {
     prctl(PR_SET_NAME, "sim82599");
     prctl(PR_SET_TIMERSLACK, 1);
     unsigned idle = 0;
-    while (!atomic_load(&host.stop)) {
+    while (atomic_load(&host.threads_stopped) == (uintptr_t)stopped_before) {
         bool moved = false;
         take();
         begin_hardware();
@@ -247,21 +249,21 @@ static void *device_thread(void *unused) {
             nap(idle < 1000 ? idle++ : idle, timer > now ? timer - now : 0);
         }
     }
-    return unused;
+    return NULL;
 }
 
 // The program's signals are not the thread's: they come in with a mask that the new thread inherits from us, and
 // host_lock has blocked them all here.
 static int start_thread(void) {
-    atomic_store(&host.stop, false);
-    int error = pthread_create(&host.thread, NULL, device_thread, NULL);
+    void *stopped_before = (void *)atomic_load(&host.threads_stopped);
+    int error = pthread_create(&host.thread, NULL, device_thread, stopped_before);
     host.has_thread = !error;
     return -error;
 }
 
 static void stop_thread(void) {
     if (!host.has_thread) return;
-    atomic_store(&host.stop, true);
+    atomic_fetch_add(&host.threads_stopped, 1);
     host.has_thread = false;
     host.thread_done = true;  // joined when the lock is given back: the thread may be waiting for it
 }
@@ -347,7 +349,9 @@ static void *shared_memory(void *at, size_t size, int *file) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static size_t msix_size(const struct port *port) { return port->msix_vectors ? port->bars[port->msix_bar].size : PAGE; }
+static size_t msix_size(const struct port *port) {
+    return port->msix_vectors ? port->bars[port->msix_bar].size : PAGE;
+}
 
 static const char *setting(const char *name, unsigned port, const char *otherwise) {
     char full[40];
@@ -373,6 +377,7 @@ static int build_port(unsigned number) {
     find_capabilities(port);
     port->msix = shared_memory(NULL, msix_size(port), &port->msix_file);
     if (!port->msix) return -errno;
+    sim_config_read(port->device, 0, port->config_at_boot, CONFIG_SIZE);
     const char *faults = setting("SIM82599_FAULTS", number, NULL);
     return faults ? sim_inject(port->device, faults) : 0;
 }
@@ -461,7 +466,8 @@ void host_reset(unsigned number) {
 int host_open(unsigned number) {
     struct port *port = &host.ports[number];
     if (port->opens++) return 0;
-    config_write(port, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 2);  // the kernel enables, bus master is the driver's
+    config_write(port, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY,
+                 2);  // the kernel enables, bus master is the driver's
     host_reset(number);
     memset(port->msix, 0, msix_size(port));
     if (atomic_fetch_add(&host.running, 1) == 0 && host.mode == MODE_THREADED && !port->copy) {
@@ -504,8 +510,10 @@ void host_warn_of_copy(unsigned port) {
     static pid_t warned;
     if (!host.ports[port].copy || warned == getpid()) return;
     warned = getpid();
-    fprintf(stderr, "sim82599: process %d is a fork; the NIC stayed with its parent, this is a copy that is connected "
-                    "to nothing\n", (int)warned);
+    fprintf(stderr,
+            "sim82599: process %d is a fork; the NIC stayed with its parent, this is a copy that is connected "
+            "to nothing\n",
+            (int)warned);
 }
 
 static void before_fork(void) { host_lock(); }

@@ -88,15 +88,12 @@ void irq_raise(void *port, unsigned vector) {
 // ---- Enabling and disabling ----
 
 static unsigned vectors_of(const struct port *port, unsigned index) {
-    uint8_t pin = 0, control[2] = {0};
+    const uint8_t *config = port->config_at_boot;
     switch (index) {
-    case VFIO_PCI_INTX_IRQ_INDEX:
-        sim_config_read(port->device, PCI_INTERRUPT_PIN, &pin, 1);
-        return pin ? 1 : 0;
+    case VFIO_PCI_INTX_IRQ_INDEX: return config[PCI_INTERRUPT_PIN] ? 1 : 0;
     case VFIO_PCI_MSI_IRQ_INDEX:
         if (!port->msi_capability) return 0;
-        sim_config_read(port->device, port->msi_capability + PCI_MSI_FLAGS, control, 2);
-        return 1u << ((control[0] & PCI_MSI_FLAGS_QMASK) >> 1);
+        return 1u << ((config[port->msi_capability + PCI_MSI_FLAGS] & PCI_MSI_FLAGS_QMASK) >> 1);
     case VFIO_PCI_MSIX_IRQ_INDEX: return port->msix_vectors;
     default: return 1;
     }
@@ -113,12 +110,10 @@ static void show_enabled(struct port *port, uint32_t capability, uint32_t flags,
 }
 
 static void choose_kind(unsigned number, unsigned kind, unsigned count) {
-    static const enum sim_interrupt_mode modes[] = {[VFIO_PCI_INTX_IRQ_INDEX] = SIM_IRQ_INTX,
-                                                    [VFIO_PCI_MSI_IRQ_INDEX] = SIM_IRQ_MSI,
-                                                    [VFIO_PCI_MSIX_IRQ_INDEX] = SIM_IRQ_MSIX,
-                                                    [VFIO_PCI_ERR_IRQ_INDEX] = SIM_IRQ_NONE,
-                                                    [VFIO_PCI_REQ_IRQ_INDEX] = SIM_IRQ_NONE,
-                                                    [NO_KIND] = SIM_IRQ_NONE};
+    static const enum sim_interrupt_mode modes[] = {
+        [VFIO_PCI_INTX_IRQ_INDEX] = SIM_IRQ_INTX, [VFIO_PCI_MSI_IRQ_INDEX] = SIM_IRQ_MSI,
+        [VFIO_PCI_MSIX_IRQ_INDEX] = SIM_IRQ_MSIX, [VFIO_PCI_ERR_IRQ_INDEX] = SIM_IRQ_NONE,
+        [VFIO_PCI_REQ_IRQ_INDEX] = SIM_IRQ_NONE,  [NO_KIND] = SIM_IRQ_NONE};
     struct interrupts *irq = &all[number];
     struct port *port = host_port(number);
     for (unsigned i = 0; i < irq->count; i++) drop(&irq->vectors[i]);
@@ -197,7 +192,8 @@ static long trigger_vectors(unsigned port, const struct request *request) {
 
 static long mask_intx(unsigned port, const struct request *request, bool mask) {
     struct interrupts *irq = &all[port];
-    if (irq->kind != VFIO_PCI_INTX_IRQ_INDEX || request->header.start != 0 || request->header.count != 1) return -EINVAL;
+    if (irq->kind != VFIO_PCI_INTX_IRQ_INDEX || request->header.start != 0 || request->header.count != 1)
+        return -EINVAL;
     if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;
     if (!selects(request, 0)) return 0;
     irq->masked = mask;
@@ -256,7 +252,8 @@ long irq_set(unsigned port, void *argument) {
         if (index == VFIO_PCI_REQ_IRQ_INDEX) return trigger_single(&all[port].request, &request);
         return trigger_vectors(port, &request);
     }
-    if (index == VFIO_PCI_INTX_IRQ_INDEX && action == VFIO_IRQ_SET_ACTION_MASK) return mask_intx(port, &request, true);
+    if (index == VFIO_PCI_INTX_IRQ_INDEX && action == VFIO_IRQ_SET_ACTION_MASK)
+        return mask_intx(port, &request, true);
     if (index == VFIO_PCI_INTX_IRQ_INDEX && action == VFIO_IRQ_SET_ACTION_UNMASK)
         return mask_intx(port, &request, false);
     return -ENOTTY;

@@ -1,9 +1,9 @@
 // attach_preload_tree.c: the machine's /sys and /dev/vfio, as real files.
 //
-// A program that looks for its device reads sysfs in every way there is: fopen, opendir, readlink, openat relative to a
-// directory. Most of these reach the kernel by paths inside the C library that nobody can stand in front of. So there
-// is a real directory tree, made when a program first asks for such a path, and all that is left to do is to put its
-// name in front of the path. What the links in it say is relative, and thus true in both places.
+// A program that looks for its device reads sysfs in every way there is: fopen, opendir, readlink, openat relative to
+// a directory. Most of these reach the kernel by paths inside the C library that nobody can stand in front of. So
+// there is a real directory tree, made when a program first asks for such a path, and all that is left to do is to
+// put its name in front of the path. What the links in it say is relative, and thus true in both places.
 //
 // The tree belongs to one process and goes when that ends. What a killed one left behind is swept away by the next;
 // a lock on a file in it shows that somebody lives there, even in another container with other process numbers.
@@ -223,9 +223,8 @@ static int make_links(unsigned number, const char *directory) {
 }
 
 static int make_device(unsigned number) {
-    uint8_t config[CONFIG_SIZE];
+    const uint8_t *config = host_port(number)->config_at_boot;
     const char *directory = device_directories[number];
-    sim_config_read(host_port(number)->device, 0, config, sizeof config);
     int error = make_directories(directory);
     if (!error) error = make_attributes(directory, config);
     if (!error) error = make_uevent(directory, config, host_address(number));
@@ -235,9 +234,16 @@ static int make_device(unsigned number) {
 
 static int make_content(void) {
     static const char *const directories[] = {
-        "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci", "/sys/bus/pci/slots", "/sys/kernel/iommu_groups",
-        "/sys/class/iommu/dmar0", "/sys/class/vfio", "/sys/module/vfio/parameters", "/sys/module/vfio_pci",
-        "/sys/module/vfio_iommu_type1/parameters", "/dev/vfio",
+        "/sys/bus/pci/devices",
+        "/sys/bus/pci/drivers/vfio-pci",
+        "/sys/bus/pci/slots",
+        "/sys/kernel/iommu_groups",
+        "/sys/class/iommu/dmar0",
+        "/sys/class/vfio",
+        "/sys/module/vfio/parameters",
+        "/sys/module/vfio_pci",
+        "/sys/module/vfio_iommu_type1/parameters",
+        "/dev/vfio",
     };
     int error = 0;
     for (size_t i = 0; i < sizeof directories / sizeof *directories && !error; i++)
@@ -334,7 +340,8 @@ static bool ready(void) {
 
 const char *tree_path(const char *path, char *buffer) {
     char simple[PATH_MAX];
-    if (!may_be_ours(path) || host_is_mine() || !simplify(path, simple, sizeof simple) || !is_ours(simple)) return path;
+    if (!may_be_ours(path) || host_is_mine() || !simplify(path, simple, sizeof simple) || !is_ours(simple))
+        return path;
     if (!ready() || snprintf(buffer, PATH_MAX, "%s%s", root, simple) >= PATH_MAX) return path;
     return buffer;
 }

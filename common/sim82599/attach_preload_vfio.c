@@ -26,11 +26,11 @@ enum { REGION_SHIFT = 40 };  // a region's offset in the device file: its number
 
 struct vfio_object {
     enum kind kind;
-    unsigned references;  // descriptors, and objects that stand on this one
-    unsigned port;        // groups and devices
+    unsigned references;        // descriptors, and objects that stand on this one
+    unsigned port;              // groups and devices
     struct vfio_object *below;  // a device's group, a group's container
-    unsigned groups, devices;  // in this container, of this group
-    struct dma *dma;           // a container's, once it has an IOMMU
+    unsigned groups, devices;   // in this container, of this group
+    struct dma *dma;            // a container's, once it has an IOMMU
 };
 
 static struct vfio_object *groups[PORTS];  // those that are open
@@ -355,8 +355,8 @@ long vfio_ioctl(struct vfio_object *object, unsigned request, void *argument, st
 
 // ---- Reading and writing regions through the device's descriptor ----
 
-// The kernel uses the widest aligned access that fits, up to four bytes, and keeps programs away from the MSI-X table:
-// reads there give ones, writes go nowhere.
+// The kernel uses the widest aligned access that fits, up to four bytes, and keeps programs away from the MSI-X
+// table: reads there give ones, writes go nowhere.
 static unsigned access_width(const struct port *port, unsigned region, uint64_t offset, size_t left, bool *hidden) {
     uint64_t table = port->msix_table, table_end = table + port->msix_vectors * UINT64_C(16);
     bool msix = port->msix_vectors && region == port->msix_bar;

@@ -1,10 +1,10 @@
 // attach_preload_wait.c: time passes while a program waits, and the device must notice.
 //
-// Where the device has no thread of its own, nobody would drive it while the program sleeps or polls. So a wait is cut
-// into slices: the device works until it is quiet, the program waits for real, but no longer than until the device's
-// next timer, and in stepped mode that much time has then passed on the device's counted clock. An event for the
-// program ends the wait at once. Asking what time it is gives the device a turn too, because loops with a deadline do
-// that.
+// Where the device has no thread of its own, nobody would drive it while the program sleeps or polls. So a wait is
+// cut into slices: the device works until it is quiet, the program waits for real, but no longer than until the
+// device's next timer, and in stepped mode that much time has then passed on the device's counted clock. An event for
+// the program ends the wait at once. Asking what time it is gives the device a turn too, because loops with a
+// deadline do that.
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"
@@ -26,8 +26,8 @@ static struct timespec to_timespec(uint64_t ns) {
 
 static uint64_t ms_to_ns(int timeout) { return timeout < 0 ? for_ever : (uint64_t)timeout * 1000000u; }
 
-// One look at what the program waits for, with the signals of `mask` held back meanwhile: as ppoll, more than 0, 0 after
-// `timeout`, or -1 and errno.
+// One look at what the program waits for, with the signals of `mask` held back meanwhile: as ppoll, more than 0, 0
+// after `timeout`, or -1 and errno.
 typedef int look(void *what, const struct timespec *timeout, const sigset_t *mask);
 
 // A signal that arrived between two looks would not end the wait, and a program that waits for ever would not hear of
@@ -91,8 +91,8 @@ int poll_checked(struct pollfd *fds, nfds_t count, int timeout, size_t space) {
     return our_poll(fds, count, timeout);
 }
 
-int ppoll_checked(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t space)
-    __asm__("__ppoll_chk") EXPORTED;
+int ppoll_checked(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                  size_t space) __asm__("__ppoll_chk") EXPORTED;
 int ppoll_checked(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
                   size_t space) {
     if (space / sizeof *fds < count) __builtin_trap();
@@ -175,7 +175,9 @@ int wait_for_interrupt(int fd) {
 // ---- Sleeping ----
 
 // Sleeping is waiting for nothing. 0, or -1 with EINTR and *left: how long it should have gone on.
-static int sleep_in_slices(uint64_t *left) { return wait_in_slices(look_poll, &(struct poll_wait){NULL, 0}, left, NULL); }
+static int sleep_in_slices(uint64_t *left) {
+    return wait_in_slices(look_poll, &(struct poll_wait){NULL, 0}, left, NULL);
+}
 
 static bool is_a_time(const struct timespec *time) {
     return time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000;

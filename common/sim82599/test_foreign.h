@@ -121,10 +121,10 @@ static inline int nic_set_trigger(const struct nic *nic, uint32_t index, uint32_
 }
 
 // What a call that should fail says.
-#define CHECK_FAILS(call, error)             \
-    __extension__({                          \
-        errno = 0;                           \
-        if (CHECK((call) < 0)) CHECK_EQ(errno, error); \
+#define CHECK_FAILS(call, error)                                                                                     \
+    __extension__({                                                                                                  \
+        errno = 0;                                                                                                   \
+        if (CHECK((call) < 0)) CHECK_EQ(errno, error);                                                               \
     })
 
 // ---- The runner's side ----
@@ -168,8 +168,14 @@ static inline void run_case(const struct test_case *test, const char *mode) {
     static unsigned number;
     char machine[64];
     snprintf(machine, sizeof machine, "test-%d-%u", (int)getpid(), number++);
-    char *command[] = {"scripts/sim", "--mode", (char *)(uintptr_t)mode, "--machine", machine,
-                       (char *)(uintptr_t)test_program, (char *)(uintptr_t)test->name, NULL};
+    char *command[] = {"scripts/sim",
+                       "--mode",
+                       (char *)(uintptr_t)mode,
+                       "--machine",
+                       machine,
+                       (char *)(uintptr_t)test_program,
+                       (char *)(uintptr_t)test->name,
+                       NULL};
     struct outcome outcome = run_command(command);
     bool ended = test->killed_by ? WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == test->killed_by
                                  : WIFEXITED(outcome.status) && WEXITSTATUS(outcome.status) == 0;

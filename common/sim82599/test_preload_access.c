@@ -167,7 +167,8 @@ static void windows(void) {
     CHECK_EQ(*(volatile uint32_t *)(bar + RAL5), 0x1234);
     CHECK_EQ(*(volatile uint32_t *)(bar + RDBAL0), 0x1000);
     // Ordinary memory over a window is ordinary memory.
-    CHECK(mmap(bar + 0xa000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == bar + 0xa000);
+    CHECK(mmap(bar + 0xa000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+          bar + 0xa000);
     CHECK_EQ(*(volatile uint32_t *)(bar + RAL5), 0);
     *(volatile uint32_t *)(bar + RAL5) = 7;
     CHECK_EQ(nic_read(&nic, RAL5), 0x1234);

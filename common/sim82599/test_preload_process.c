@@ -107,8 +107,8 @@ static void other_programs_are_not_disturbed(void) {
     pid_t child;
     CHECK_EQ(posix_spawnp(&child, "sh", NULL, NULL, command, environ), 0);
     CHECK_EQ(WEXITSTATUS(child_status(child)), 3);
-    // Between vfork and exec the child closes what it does not want to hand on. It is the parent's memory that it does
-    // this in, but its own descriptors.
+    // Between vfork and exec the child closes what it does not want to hand on. It is the parent's memory that it
+    // does this in, but its own descriptors.
     child = vfork();
     if (child == 0) {
         close(nic.device);
@@ -167,7 +167,8 @@ static void nothing_stays_behind(void) {
     if (!CHECK(mkdtemp(directory) != NULL)) return;
     setenv("XDG_RUNTIME_DIR", directory, 1);
     // Who asks for nothing gets nothing.
-    expect("scripts/sim sh -c 'ls / >/dev/null; ls -d $XDG_RUNTIME_DIR/sim82599-* 2>/dev/null; echo none'", 0, "none");
+    expect("scripts/sim sh -c 'ls / >/dev/null; ls -d $XDG_RUNTIME_DIR/sim82599-* 2>/dev/null; echo none'", 0,
+           "none");
     CHECK_EQ(trees_in(directory), 0);
     snprintf(command, sizeof command, "scripts/sim --machine test-left %s only_looks", test_program);
     expect(command, 0, "0 failed");
@@ -204,7 +205,8 @@ static void the_script_says_what_is_wrong(void) {
     expect("scripts/sim --fault unplugged env", 0, "SIM82599_FAULTS1=unplugged");
     expect("scripts/sim --wire generator:size=64 env", 0, "SIM82599_WIRE1=generator:size=64");
     expect("SIM82599_MODE=slow scripts/sim ls /dev/vfio", 2, "it can be threaded, stepped or manual");
-    expect("d=$(mktemp -d) && mkdir $d/scripts && cp scripts/sim $d/scripts && $d/scripts/sim true; r=$?; rm -r $d; exit $r",
+    expect("d=$(mktemp -d) && mkdir $d/scripts && cp scripts/sim $d/scripts && $d/scripts/sim true; r=$?; rm -r $d; "
+           "exit $r",
            1, "run  make  first");
 }
 

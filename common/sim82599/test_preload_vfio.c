@@ -345,7 +345,7 @@ static void interrupts(void) {
     CHECK_EQ(set_irqs(&nic, EVENTFD, MSIX, 0, 1, &(int32_t){999}, 4), -EBADF);
 
     CHECK_EQ(set_irqs(&nic, EVENTFD, MSIX, 0, 3, fds, sizeof fds), 0);
-    CHECK_EQ(set_irqs(&nic, EVENTFD, MSI, 0, 1, fds, 4), -EINVAL);  // one kind at a time
+    CHECK_EQ(set_irqs(&nic, EVENTFD, MSI, 0, 1, fds, 4), -EINVAL);   // one kind at a time
     CHECK_EQ(set_irqs(&nic, EVENTFD, MSIX, 3, 1, fds, 4), -EINVAL);  // NORESIZE
     CHECK_EQ(set_irqs(&nic, NONE, MSIX, 0, 3, NULL, 0), 0);
     for (int i = 0; i < 3; i++) CHECK_EQ(count_of(fds[i]), 1);
@@ -357,7 +357,7 @@ static void interrupts(void) {
     int copy = dup(fds[0]);
     close(fds[0]);
     CHECK_EQ(set_irqs(&nic, NONE, MSIX, 0, 1, NULL, 0), 0);
-    CHECK_EQ(count_of(copy), 1);  // the kernel holds on to the eventfd, not to its number
+    CHECK_EQ(count_of(copy), 1);                             // the kernel holds on to the eventfd, not to its number
     CHECK_EQ(set_irqs(&nic, NONE, MSIX, 0, 0, NULL, 0), 0);  // off
     CHECK_EQ(set_irqs(&nic, NONE, MSIX, 0, 1, NULL, 0), -EINVAL);
 
@@ -427,8 +427,11 @@ static void dma(void) {
     CHECK_EQ(nic_map_dma(&nic, memory, UINT64_C(1) << 48, 0x1000), -EINVAL);
     CHECK_EQ(nic_map_dma(&nic, (void *)0x10000, 0x20000, 0x1000), -EFAULT);
     CHECK_EQ(nic_map_dma(&nic, read_only, 0x20000, 0x1000), -EFAULT);
-    struct vfio_iommu_type1_dma_map map = {
-        .argsz = sizeof map, .flags = VFIO_DMA_MAP_FLAG_READ, .vaddr = (uintptr_t)read_only, .iova = 0x20000, .size = 4096};
+    struct vfio_iommu_type1_dma_map map = {.argsz = sizeof map,
+                                           .flags = VFIO_DMA_MAP_FLAG_READ,
+                                           .vaddr = (uintptr_t)read_only,
+                                           .iova = 0x20000,
+                                           .size = 4096};
     CHECK_EQ(ioctl(nic.container, VFIO_IOMMU_MAP_DMA, &map), 0);
     map.iova = 0x30000;
     map.flags = 0;
@@ -489,7 +492,7 @@ static void two_groups_share_a_container(void) {
     close(first.device);
     close(first.group);
     CHECK_EQ(nic_map_dma(&second, new_pages(4096), 0x1000, 4096), -EEXIST);  // the IOMMU is the container's
-    CHECK(nic_read(&second, 0xa204) != 0);                                    // and this one goes on
+    CHECK(nic_read(&second, 0xa204) != 0);                                   // and this one goes on
 }
 
 // ---- Mapping regions ----
@@ -501,20 +504,20 @@ static void mapping_rules(void) {
         off_t offset;
         int flags, error;
     } wrong[] = {
-        {0x21000, 0, MAP_SHARED, EINVAL},                        // longer than the region
+        {0x21000, 0, MAP_SHARED, EINVAL},  // longer than the region
         {0x2000, 0x1f000, MAP_SHARED, EINVAL},
-        {0x1000, 0, MAP_PRIVATE, EINVAL},                        // only shared
-        {0x1000, (off_t)2 << 40, MAP_SHARED, EINVAL},            // I/O ports
+        {0x1000, 0, MAP_PRIVATE, EINVAL},              // only shared
+        {0x1000, (off_t)2 << 40, MAP_SHARED, EINVAL},  // I/O ports
         {0x1000, (off_t)CONFIG << 40, MAP_SHARED, EINVAL},
-        {0x1000, (off_t)1 << 40, MAP_SHARED, EINVAL},            // no such region
+        {0x1000, (off_t)1 << 40, MAP_SHARED, EINVAL},  // no such region
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         errno = 0;
         CHECK(mmap(NULL, wrong[i].size, PROT_READ, wrong[i].flags, nic.device, wrong[i].offset) == MAP_FAILED);
         CHECK_EQ(errno, wrong[i].error);
     }
-    volatile uint32_t *msix = mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, nic.device,
-                                   region_offset(MSIX_BAR));
+    volatile uint32_t *msix =
+        mmap(NULL, 0x4000, PROT_READ | PROT_WRITE, MAP_SHARED, nic.device, region_offset(MSIX_BAR));
     if (!CHECK((void *)(uintptr_t)msix != MAP_FAILED)) return;
     msix[4] = 0xfee00000;  // the table reads back what was written
     CHECK_EQ(msix[4], 0xfee00000);
