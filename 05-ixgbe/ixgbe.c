@@ -20,15 +20,17 @@
 
 enum { CLEAN_AT = 2 * RING_REPORT_EVERY };  // packets in a TX ring from which on it pays to look for sent ones
 
+static const uint32_t GONE = 0xffffffff;  // what every register of a card that was pulled out reads as
+
 // ---- Waiting ------------------------------------------------------------------------------------------------------
 
-// Until the bits in `mask` read as `wanted`. A card that was pulled out reads as all ones.
+// Until the bits in `mask` read as `wanted`.
 static int wait_for(struct ixgbe *ixgbe, uint32_t reg, uint32_t mask, uint32_t wanted, uint32_t timeout_ms,
                     const char *what) {
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
     uint32_t value;
     while (((value = ixgbe_read(ixgbe, reg)) & mask) != wanted) {
-        if (value == 0xffffffff)
+        if (value == GONE)
             return log_error(-ENODEV, "%s: every register reads as all ones; the card does not answer any more",
                              ixgbe->nic.device.address);
         if (clock_ns() > deadline)
@@ -104,6 +106,7 @@ static uint64_t read_bytes(struct ixgbe *ixgbe, uint32_t low, uint32_t high) {
 
 static void accumulate_stats(struct ixgbe *ixgbe) {
     struct nic_stats *stats = &ixgbe->stats;
+    if (ixgbe_read(ixgbe, IXGBE_STATUS) == GONE) return;
     stats->rx_packets += ixgbe_read(ixgbe, IXGBE_GPRC);
     stats->tx_packets += ixgbe_read(ixgbe, IXGBE_GPTC);
     stats->rx_bytes += read_bytes(ixgbe, IXGBE_GORCL, IXGBE_GORCH);
@@ -302,7 +305,7 @@ static void set_promiscuous(struct nic *nic, bool on) {
 
 static uint32_t link_mbit(const struct nic *nic) {
     uint32_t links = ixgbe_read((const struct ixgbe *)nic, IXGBE_LINKS);
-    if (!(links & IXGBE_LINKS_LINK_UP)) return 0;
+    if (links == GONE || !(links & IXGBE_LINKS_LINK_UP)) return 0;
     switch ((links & IXGBE_LINKS_LINK_SPEED) >> IXGBE_LINKS_LINK_SPEED_SHIFT) {
     case IXGBE_SPEED_100M: return 100;
     case IXGBE_SPEED_1G: return 1000;

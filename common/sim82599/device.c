@@ -2,8 +2,8 @@
 //
 // Most registers are memory with rules: which bits can be written, what a read or a one written clears. Those rules
 // come from the table and are applied here for all registers alike. The few that do something have an entry in the
-// table of effects below. The queues' registers have none: in threaded mode nobody tells us of a write to them, so what
-// the driver wants of a queue is found out in the step, by looking.
+// table of effects below. The queues' registers have none: in threaded mode nobody tells us of a write to them, so
+// what the driver wants of a queue is found out in the step, by looking.
 #include "core.h"
 #include "iommu.h"
 
@@ -13,7 +13,7 @@ enum {  // how long things take; short, but not nothing
     RESET_NS = 5000,
     EEPROM_LOAD_NS = 200000,
     DMA_READY_NS = 300000,
-    SCAN_TURNS = 256,  // a busy device looks at all its queues' control registers only every so many steps
+    SCAN_NS = 50000,  // where nobody tells us of writes, how often to look at all the queues' control registers
 };
 
 // 4.2.1.6.1: CTRL.RST and CTRL.LRST reset everything but the PCIe configuration. The device then loads its EEPROM
@@ -54,7 +54,8 @@ static void fdircmd_written(struct sim_device *device, uint32_t offset, uint32_t
     reg_set(device, offset, value & ~(uint32_t)IXGBE_FDIRCMD_CMD);
 }
 
-// 8.2.3.22.11: nobody answers on the PHY's management wires, because an SFP+ module has other ones. Reads give all ones.
+// 8.2.3.22.11: nobody answers on the PHY's management wires, because an SFP+ module has other ones. Reads give all
+// ones.
 static void msca_written(struct sim_device *device, uint32_t offset, uint32_t value) {
     if (!(value & IXGBE_MSCA_MDICMD)) return;
     reg_bits(device, offset, IXGBE_MSCA_MDICMD, false);
@@ -139,6 +140,7 @@ void sim_register_write(struct sim_device *device, uint32_t offset, uint32_t val
 }
 
 uint32_t sim_peek(const struct sim_device *device, uint32_t offset) {
+    if (fault_now(device, FAULT_UNPLUGGED)) return UINT32_MAX;
     const struct map_entry *entry = map_at(offset);
     return entry->row ? queue_control_peek(device, entry->offset, reg(device, entry->offset)) : 0;
 }
@@ -187,7 +189,7 @@ static void dma_ready(struct sim_device *device) {
 static void queue_deadline(struct sim_device *device) { device->scan = true; }
 
 static void (*const timers[TIMERS])(struct sim_device *device) = {
-    [TIMER_RESET] = reset_done, [TIMER_EEPROM] = eeprom_ready,   [TIMER_DMA_READY] = dma_ready,
+    [TIMER_RESET] = reset_done, [TIMER_EEPROM] = eeprom_ready,  [TIMER_DMA_READY] = dma_ready,
     [TIMER_LINK] = link_poll,   [TIMER_QUEUE] = queue_deadline, [TIMER_INTERRUPT] = interrupts_send,
 };
 
@@ -212,8 +214,9 @@ bool sim_step(struct sim_device *device) {
     if (fault_now(device, FAULT_UNPLUGGED)) return false;
     run_timers(device);
     bool moved = false;
-    if (device->front.every_access_seen || device->scan || device->idle || ++device->turn % SCAN_TURNS == 0) {
+    if (device->front.every_access_seen || device->scan || device->now_ns >= device->next_scan_ns) {
         device->scan = false;
+        device->next_scan_ns = device->now_ns + SCAN_NS;
         moved |= queues_scan(device);
         link_poll(device);
     }
@@ -223,7 +226,6 @@ bool sim_step(struct sim_device *device) {
     interrupts_send(device);
     count_tallies(device);
     dma_forget(device);
-    device->idle = !moved;
     return moved;
 }
 

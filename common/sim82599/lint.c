@@ -687,6 +687,7 @@ static void judge_unmap(struct place at, uint64_t iova, uint64_t size) {
 }
 
 void lint_unmap(struct sim_device *device, uint64_t iova, uint64_t size) {
+    if (sim_peek(device, IXGBE_STATUS) == UINT32_MAX) return;  // pulled out: it can reach nothing any more
     struct port *port = port_of(device);
     for (unsigned ring = SIM_RING_TX; ring <= SIM_RING_RX; ring++)
         for (unsigned i = 0; i < SIM_QUEUES; i++) judge_unmap(place_of(port, ring, i), iova, size);

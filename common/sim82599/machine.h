@@ -19,7 +19,6 @@ enum {
     END_LASER_ON = 2,
     END_RECEIVER_OPEN = 4,  // a frame would be looked at
     END_SENDS_PAUSE = 8,
-    END_HONOURS_PAUSE = 16,
 };
 
 // Frames on their way into a port, from the process that owns the other port. One writer, one reader, no lock; head

@@ -35,16 +35,17 @@ static struct cable *other_end_here(const struct cable *cable) {
 }
 
 // The ring. A record is a frame's length, the frame, and padding to 8 bytes; it is never split. Where the next one
-// does not fit in front of the end, a length of SKIP says that the rest is unused.
+// does not fit in front of the end, a length of SKIP says that the rest is unused. A frame that was sent by a port which
+// obeys PAUSE says so, since by the time it is taken out that port may have been reset, or be gone.
 
-enum { RECORD_HEADER = 4, RECORD_ALIGN = 8 };
+enum { RECORD_HEADER = 4, RECORD_ALIGN = 8, MAY_BE_PAUSED = 1 << 30 };
 static const uint32_t SKIP = UINT32_MAX;
 
 static uint32_t record_size(uint32_t length) {
     return (RECORD_HEADER + length + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
 }
 
-static bool ring_put(struct machine_ring *ring, const void *frame, uint32_t length) {
+static bool ring_put(struct machine_ring *ring, const void *frame, uint32_t length, bool may_be_paused) {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
     uint32_t at = head % MACHINE_RING_SIZE, to_end = MACHINE_RING_SIZE - at;
@@ -55,7 +56,8 @@ static bool ring_put(struct machine_ring *ring, const void *frame, uint32_t leng
         head += skip;
         at = 0;
     }
-    memcpy(ring->bytes + at, &length, sizeof length);
+    uint32_t header = length | (may_be_paused ? MAY_BE_PAUSED : 0);
+    memcpy(ring->bytes + at, &header, sizeof header);
     memcpy(ring->bytes + at + RECORD_HEADER, frame, length);
     atomic_store_explicit(&ring->head, head + record_size(length), memory_order_release);
     return true;
@@ -63,17 +65,20 @@ static bool ring_put(struct machine_ring *ring, const void *frame, uint32_t leng
 
 // The oldest frame, to be looked at in place until ring_release; NULL: there is none. The other process is no more
 // trusted than any user's program should be with memory of its own: nonsense in the ring empties it.
-static const void *ring_first(struct machine_ring *ring, uint32_t *length) {
+static const void *ring_first(struct machine_ring *ring, uint32_t *length, bool *may_be_paused) {
     uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
     while (head != tail) {
         uint32_t at = tail % MACHINE_RING_SIZE, to_end = MACHINE_RING_SIZE - at;
-        memcpy(length, ring->bytes + at, sizeof *length);
+        uint32_t header;
+        memcpy(&header, ring->bytes + at, sizeof header);
+        *may_be_paused = header & MAY_BE_PAUSED;
+        *length = header & ~(uint32_t)MAY_BE_PAUSED;
         if (*length <= SIM_MAX_FRAME && record_size(*length) <= to_end && record_size(*length) <= head - tail) {
             atomic_store_explicit(&ring->tail, tail, memory_order_relaxed);
             return ring->bytes + at + RECORD_HEADER;
         }
-        tail = *length == SKIP && to_end <= head - tail ? tail + to_end : head;
+        tail = header == SKIP && to_end <= head - tail ? tail + to_end : head;
     }
     atomic_store_explicit(&ring->tail, tail, memory_order_release);
     return NULL;
@@ -107,8 +112,7 @@ static bool sends_pause(const struct sim_device *port) {
 
 static uint32_t describe_end(const struct sim_device *port) {
     return END_IS_CABLE | (sim_laser_on(port) ? END_LASER_ON : 0) |
-           (sim_receiver_open(port) ? END_RECEIVER_OPEN : 0) | (sends_pause(port) ? END_SENDS_PAUSE : 0) |
-           (sim_pause_honoured(port) ? END_HONOURS_PAUSE : 0);
+           (sim_receiver_open(port) ? END_RECEIVER_OPEN : 0) | (sends_pause(port) ? END_SENDS_PAUSE : 0);
 }
 
 static void check_life(struct cable *cable) {
@@ -121,20 +125,22 @@ static void check_life(struct cable *cable) {
 static int send_elsewhere(struct cable *cable, const void *frame, uint32_t length) {
     uint32_t other = machine_flags(other_port(cable));
     if (!(other & END_RECEIVER_OPEN) || length > SIM_MAX_FRAME) return 0;
-    if (ring_put(&machine_port(other_port(cable))->arriving, frame, length)) return 0;
+    bool may_be_paused = sim_pause_honoured(cable->line.wire.port);
+    if (ring_put(&machine_port(other_port(cable))->arriving, frame, length, may_be_paused)) return 0;
     check_life(cable);
-    return other & END_SENDS_PAUSE && sim_pause_honoured(cable->line.wire.port) ? -EAGAIN : 0;
+    return other & END_SENDS_PAUSE && may_be_paused ? -EAGAIN : 0;
 }
 
-static unsigned poll_elsewhere(struct cable *cable, uint32_t other, unsigned budget) {
+static unsigned poll_elsewhere(struct cable *cable, unsigned budget) {
     struct sim_device *port = cable->line.wire.port;
     struct machine_ring *ring = &machine_port(cable->port)->arriving;
     unsigned done = 0;
     uint32_t length;
+    bool may_be_paused;
     const void *frame;
     if (!sim_receiver_open(port)) ring_empty(ring);  // it hears nothing now, and nothing of this later
-    while (done < budget && (frame = ring_first(ring, &length)) && pacer_ready(&cable->line.in, port)) {
-        if (other & END_HONOURS_PAUSE && sim_pause_wanted(port)) break;
+    while (done < budget && (frame = ring_first(ring, &length, &may_be_paused)) && pacer_ready(&cable->line.in, port)) {
+        if (may_be_paused && sim_pause_wanted(port)) break;
         line_deliver(&cable->line, frame, length);
         ring_release(ring, length);
         done++;
@@ -161,10 +167,11 @@ static unsigned cable_poll(struct wire *wire, unsigned budget) {
     }
     machine_publish(cable->port, describe_end(wire->port));
     check_life(cable);
-    uint32_t other = machine_flags(other_port(cable));
-    if (other) {
+    // What was sent before the other end went away still arrives.
+    unsigned arrived = poll_elsewhere(cable, budget);
+    if (arrived || machine_flags(other_port(cable))) {
         neighbour_hush(&cable->neighbour);
-        return poll_elsewhere(cable, other, budget);
+        return arrived;
     }
     return cable->alone_quiet ? 0 : neighbour_poll(&cable->neighbour, &cable->line, budget);
 }
