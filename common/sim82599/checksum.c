@@ -1,8 +1,8 @@
 // checksum.c: the sums that the device computes instead of the processor.
 //
 // The Internet checksum (RFC 1071) is a sum in ones' complement, which does not care in which byte order or in how
-// wide words it is added up, as long as it is folded to 16 bits at the end. Every frame has two, so that one goes eight
-// bytes at a time and is in core.h. Here are the CRCs, which are rarely needed, bit by bit.
+// wide words it is added up, as long as it is folded to 16 bits at the end. Every frame has two, so that one goes
+// eight bytes at a time and is in core.h. Here are the CRCs, which are rarely needed, bit by bit.
 #include "core.h"
 
 // The four bytes at `hole` count as zero.

@@ -1,8 +1,8 @@
 // classify.c: what a received frame is.
 //
 // The device looks into a frame's headers as far as it understands them and tells the driver three things in the
-// write-back: which headers there are, whether their checksums are right, and a hash over addresses and ports. The hash
-// also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
+// write-back: which headers there are, whether their checksums are right, and a hash over addresses and ports. The
+// hash also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
 #include "core.h"
 
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TCP = 6, UDP = 17, SCTP = 132 };
@@ -104,7 +104,8 @@ static void check_l4(const struct headers *headers, struct frame *frame) {
     frame->status |= right ? IXGBE_RXD_STATUS_L4I : IXGBE_RXD_STATUS_L4I | IXGBE_RXD_ERROR_L4E;
 }
 
-// 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by byte.
+// 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by
+// byte.
 static void tabulate_key(struct sim_device *device) {
     uint8_t key[40];
     for (uint32_t i = 0; i < 10; i++) memcpy(&key[4 * i], reg_at(device, IXGBE_REG(RSSRK, i)), 4);

@@ -85,7 +85,7 @@ static void write_byte(struct sim_device *device, uint32_t offset, uint8_t value
         if (words[i].offset != (offset & ~3u)) continue;
         uint8_t writable = (uint8_t)(words[i].writable >> offset % 4 * 8);
         uint8_t clears = (uint8_t)(words[i].clears >> offset % 4 * 8);
-        uint8_t old = device->config[offset] & (uint8_t)~(value & clears);
+        uint8_t old = device->config[offset] & (uint8_t) ~(value & clears);
         device->config[offset] = (uint8_t)((old & ~writable) | (value & writable));
     }
 }
@@ -113,7 +113,8 @@ bool sim_bus_mastering(const struct sim_device *device) { return device->config[
 
 // The level of INTx, for whoever has to know whether it is still asserted.
 void config_interrupt_status(struct sim_device *device, bool asserted) {
-    device->config[STATUS] = (uint8_t)((device->config[STATUS] & ~STATUS_INTERRUPT) | (asserted ? STATUS_INTERRUPT : 0));
+    device->config[STATUS] =
+        (uint8_t)((device->config[STATUS] & ~STATUS_INTERRUPT) | (asserted ? STATUS_INTERRUPT : 0));
 }
 
 void config_master_abort(struct sim_device *device) { device->config[STATUS + 1] |= STATUS_MASTER_ABORT >> 8; }

@@ -50,10 +50,10 @@ struct queue {
     uint32_t *registers;  // its block of the register file
     uint8_t number;
     uint8_t state;
-    bool observed;     // the driver has read the control register since this state began
-    bool halted;       // a DMA fault; like hardware, it waits for the driver to turn it off
-    bool retrying;     // the wire would not take the packet at the head
-    uint16_t head;     // next descriptor; published in the head register after each batch
+    bool observed;         // the driver has read the control register since this state began
+    bool halted;           // a DMA fault; like hardware, it waits for the driver to turn it off
+    bool retrying;         // the wire would not take the packet at the head
+    uint16_t head;         // next descriptor; published in the head register after each batch
     uint64_t deadline_ns;  // when STARTING or STOPPING ends, even if nobody looks
 };
 
@@ -73,12 +73,12 @@ enum dma_kind { DMA_TX_RING, DMA_TX_DATA, DMA_RX_RING, DMA_RX_DATA, DMA_KINDS };
 
 // What many registers together say about receiving, looked up again when any register has been written.
 struct intake {
-    bool open;            // the receiver is on, and there is a link
+    bool open;  // the receiver is on, and there is a link
     bool strips_crc;
     bool rss, hash_wanted;
-    uint32_t limit;       // bytes of the longest frame
+    uint32_t limit;         // bytes of the longest frame
     uint32_t destinations;  // FCTRL
-    uint32_t vlan;        // VLNCTRL
+    uint32_t vlan;          // VLNCTRL
     uint32_t mrqc;
     uint32_t fifo_bytes;
     uint32_t high_water, low_water;  // both 0: no PAUSE is sent
@@ -91,7 +91,7 @@ struct frame {
     uint32_t room;    // bytes to the next one
     uint16_t length;  // as the host will see it
     uint16_t vlan;
-    uint32_t info;    // as in the write-back (7.1.6.2)
+    uint32_t info;  // as in the write-back (7.1.6.2)
     uint32_t hash;
     uint32_t status;
     uint8_t queue;
@@ -120,10 +120,10 @@ struct offload {
 // A packet that is more than one plain buffer, put together before it is sent.
 struct gathered {
     struct offload offload;
-    struct queue *queue;    // whose it is; NULL: none
-    uint32_t descriptors;   // to be done with when it has gone
-    uint32_t length;        // bytes gathered
-    uint32_t sent;          // payload bytes that have gone
+    struct queue *queue;   // whose it is; NULL: none
+    uint32_t descriptors;  // to be done with when it has gone
+    uint32_t length;       // bytes gathered
+    uint32_t sent;         // payload bytes that have gone
     uint32_t segments;
     uint8_t *bytes;
 };
@@ -140,8 +140,17 @@ enum timer { TIMER_RESET, TIMER_EEPROM, TIMER_DMA_READY, TIMER_LINK, TIMER_QUEUE
 enum link_state { LINK_DOWN, LINK_TRAINING, LINK_UP };
 
 enum fault {
-    FAULT_RESET_STUCK, FAULT_EEPROM_STUCK, FAULT_DMA_STUCK, FAULT_QUEUE_STUCK, FAULT_LINK_DOWN, FAULT_LINK_FLAP,
-    FAULT_LOST_INTERRUPTS, FAULT_NO_RX_DESCRIPTORS, FAULT_UNPLUGGED, FAULT_IOMMU, FAULTS,
+    FAULT_RESET_STUCK,
+    FAULT_EEPROM_STUCK,
+    FAULT_DMA_STUCK,
+    FAULT_QUEUE_STUCK,
+    FAULT_LINK_DOWN,
+    FAULT_LINK_FLAP,
+    FAULT_LOST_INTERRUPTS,
+    FAULT_NO_RX_DESCRIPTORS,
+    FAULT_UNPLUGGED,
+    FAULT_IOMMU,
+    FAULTS,
 };
 
 struct sim_device {
@@ -150,11 +159,10 @@ struct sim_device {
     unsigned port;
     struct iommu *iommu;
     struct wire *wire;
-    uint64_t now_ns;    // as of the current step or access
+    uint64_t now_ns;  // as of the current step or access
     uint64_t deadline_ns[TIMERS];
-    unsigned turn;      // steps so far
-    bool idle;          // nothing moved in the last one
-    bool scan;          // look at all queues' control registers in the next step
+    uint64_t next_scan_ns;
+    bool scan;  // look at all queues' control registers in the next step
 
     struct queue queues[2][SIM_QUEUES];  // by enum sim_ring
     uint8_t active[2][SIM_QUEUES];       // the numbers of those that are not off
@@ -167,7 +175,7 @@ struct sim_device {
     uint32_t arrived_frames, malformed_frames;  // all there were; those of them with an impossible length
     uint64_t arrived_bytes, malformed_bytes;
     struct fifo fifo;
-    bool fifo_full;     // reported
+    bool fifo_full;  // reported
     bool pause_wanted;
     bool rss_stale;
     uint32_t rss[36][256];  // Toeplitz: what byte b at position p adds to the hash
@@ -175,8 +183,8 @@ struct sim_device {
 
     struct ixgbe_tx_context_desc contexts[SIM_QUEUES][2];
     struct gathered gathered;
-    unsigned next_tx;   // whose turn it is
-    uint8_t *segment;   // the frame that goes out next, where it is not in driver memory as it should be
+    unsigned next_tx;  // whose turn it is
+    uint8_t *segment;  // the frame that goes out next, where it is not in driver memory as it should be
 
     enum sim_interrupt_mode interrupt_mode;
     uint64_t queue_causes, queue_mask;  // a bit per vector; EICR and EIMS hold the low 16
@@ -202,7 +210,10 @@ struct sim_device {
 
     uint8_t config[4096];
     uint64_t accesses;
-    struct { bool armed; uint64_t from; } faults[FAULTS];
+    struct {
+        bool armed;
+        uint64_t from;
+    } faults[FAULTS];
 };
 
 // Register file. All accesses are atomic: in threaded mode the driver is at the same memory.
@@ -225,7 +236,7 @@ static inline uint32_t field(uint32_t value, uint32_t mask) { return (value & ma
 // registers.c
 enum access { ACCESS_RW, ACCESS_RO, ACCESS_WO, ACCESS_RC, ACCESS_W1C, ACCESS_W1S, ACCESS_SC, ACCESS_SEM };
 struct map_entry {
-    uint16_t row;     // 0: there is no register here
+    uint16_t row;  // 0: there is no register here
     uint8_t access;
     uint8_t effect;   // for device.c
     uint32_t offset;  // where its content is

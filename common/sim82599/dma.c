@@ -21,8 +21,10 @@ static void *translate(struct sim_device *device, uint64_t iova, int right, uint
 
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length) {
     static const int rights[DMA_KINDS] = {
-        [DMA_TX_RING] = IOMMU_READ | IOMMU_WRITE, [DMA_TX_DATA] = IOMMU_READ,
-        [DMA_RX_RING] = IOMMU_READ | IOMMU_WRITE, [DMA_RX_DATA] = IOMMU_WRITE,
+        [DMA_TX_RING] = IOMMU_READ | IOMMU_WRITE,
+        [DMA_TX_DATA] = IOMMU_READ,
+        [DMA_RX_RING] = IOMMU_READ | IOMMU_WRITE,
+        [DMA_RX_DATA] = IOMMU_WRITE,
     };
     uint64_t contiguous, unused;
     char *memory = translate(device, iova, rights[kind] & IOMMU_READ ? IOMMU_READ : IOMMU_WRITE, &contiguous);

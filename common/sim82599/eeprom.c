@@ -1,18 +1,19 @@
 // eeprom.c: what is in the EEPROM, and how software reads it.
 //
-// The EEPROM gives the device its address, and drivers much of what they want to know about the card. It is 8192 words
-// of 16 bits: 64 words whose places are fixed (6.2), some of which point to sections further up. A section starts with
-// its length. The words up to 0x3f, with all sections that the words 0x03 to 0x0e point to, add up to 0xbaba (6.2.1).
+// The EEPROM gives the device its address, and drivers much of what they want to know about the card. It is 8192
+// words of 16 bits: 64 words whose places are fixed (6.2), some of which point to sections further up. A section
+// starts with its length. The words up to 0x3f, with all sections that the words 0x03 to 0x0e point to, add up to
+// 0xbaba (6.2.1).
 //
 // Software reads it one word at a time through EERD, or drives the four wires of the SPI bus itself through EEC.
 #include "core.h"
 
 enum {
-    CORE0 = 0x40,       // station address, loaded into RAL[0] and RAH[0]
-    PBA = 0x48,         // part number, as text
+    CORE0 = 0x40,  // station address, loaded into RAL[0] and RAH[0]
+    PBA = 0x48,    // part number, as text
     FIRMWARE = 0x60,
     PATCH = 0x70,
-    SFP_LIST = 0x80,    // what to write where for which kind of SFP+ module
+    SFP_LIST = 0x80,  // what to write where for which kind of SFP+ module
     SFP_SEQUENCE = 0xa0,
     WORDS = 8192,
 };
@@ -41,10 +42,14 @@ static const struct {
     {PATCH + 7, 6},
     // Kinds of module (copper cable, optical; for either port), and where their values for CORECTL are.
     {SFP_LIST, 9},
-    {SFP_LIST + 1, 3}, {SFP_LIST + 2, SFP_SEQUENCE},
-    {SFP_LIST + 3, 4}, {SFP_LIST + 4, SFP_SEQUENCE},
-    {SFP_LIST + 5, 5}, {SFP_LIST + 6, SFP_SEQUENCE},
-    {SFP_LIST + 7, 6}, {SFP_LIST + 8, SFP_SEQUENCE},
+    {SFP_LIST + 1, 3},
+    {SFP_LIST + 2, SFP_SEQUENCE},
+    {SFP_LIST + 3, 4},
+    {SFP_LIST + 4, SFP_SEQUENCE},
+    {SFP_LIST + 5, 5},
+    {SFP_LIST + 6, SFP_SEQUENCE},
+    {SFP_LIST + 7, 6},
+    {SFP_LIST + 8, SFP_SEQUENCE},
     {SFP_SEQUENCE, 2},
     {SFP_SEQUENCE + 1, 0x0001},
 };

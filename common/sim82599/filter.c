@@ -1,7 +1,7 @@
 // filter.c: which frames the MAC takes (7.1.1).
 //
-// Three questions in a row: is the frame well-formed, is its destination ours, is its VLAN ours. Each frame that fails
-// one is counted where a driver would look for it, or nowhere: frames for somebody else are no error.
+// Three questions in a row: is the frame well-formed, is its destination ours, is its VLAN ours. Each frame that
+// fails one is counted where a driver would look for it, or nowhere: frames for somebody else are no error.
 //
 // The answers are in a dozen registers, which change rarely. So they are gathered in one place (struct intake) and
 // gathered again after software has written any register.
@@ -26,7 +26,8 @@ static void collect_addresses(const struct sim_device *device, struct intake *in
     }
 }
 
-// RSS alone, or within the first of four or eight traffic classes, which is where all frames are while DCB is not used.
+// RSS alone, or within the first of four or eight traffic classes, which is where all frames are while DCB is not
+// used.
 static bool rss_enabled(uint32_t control) {
     uint32_t mode = control & IXGBE_MRQC_MRQE;
     return mode == IXGBE_MRQE_RSS || mode == 4 || mode == 5;
@@ -63,8 +64,10 @@ static bool wrong_size(struct sim_device *device, const uint8_t *frame, uint32_t
     device->malformed_bytes += length;
     count(device, short_one ? IXGBE_RUC : IXGBE_ROC, 1);
     if (sim_observed) {
-        observe_dropped(device, short_one ? "shorter than 64 bytes with CRC"
-                                          : "longer than MAXFRS allows, or HLREG0.JUMBOEN is off", length);
+        observe_dropped(device,
+                        short_one ? "shorter than 64 bytes with CRC"
+                                  : "longer than MAXFRS allows, or HLREG0.JUMBOEN is off",
+                        length);
     }
     return true;
 }

@@ -1,13 +1,13 @@
 // interrupt.c: from a cause to a message.
 //
 // There are two kinds of cause. A queue's cause is, by way of IVAR, a vector: with MSI-X one of 64, otherwise one of
-// the 16 lower bits of EICR, which are the same bits. Everything else (link, errors) has a bit of its own in the upper
-// half of EICR, and IVAR_MISC gives them all one vector.
+// the 16 lower bits of EICR, which are the same bits. Everything else (link, errors) has a bit of its own in the
+// upper half of EICR, and IVAR_MISC gives them all one vector.
 //
-// A vector is asserted while a cause of it is pending and not masked. A message goes out when it becomes asserted, and
-// no sooner after the last one than EITR allows. That alone loses no wake-up: whatever comes while a vector is masked
-// or throttled stays pending and asserts it later. Some of what software would have to do for each message the device
-// can do by itself: clear the cause (EIAC) and mask it (EIAM), see 7.3.
+// A vector is asserted while a cause of it is pending and not masked. A message goes out when it becomes asserted,
+// and no sooner after the last one than EITR allows. That alone loses no wake-up: whatever comes while a vector is
+// masked or throttled stays pending and asserts it later. Some of what software would have to do for each message the
+// device can do by itself: clear the cause (EIAC) and mask it (EIAM), see 7.3.
 #include "core.h"
 
 enum { THROTTLE_UNIT_NS = 2000, OTHERS = 0x7fff0000 };
@@ -112,8 +112,8 @@ static uint64_t vectors_of(uint32_t offset, uint32_t value, uint32_t plain, uint
 }
 
 static void throttle_written(struct sim_device *device, uint32_t offset, uint32_t value) {
-    unsigned vector = offset < IXGBE_EITR_HIGH ? (offset - IXGBE_EITR) / 4
-                                               : (offset - IXGBE_EITR_HIGH) / 4 + IXGBE_EITR_COUNT;
+    unsigned vector =
+        offset < IXGBE_EITR_HIGH ? (offset - IXGBE_EITR) / 4 : (offset - IXGBE_EITR_HIGH) / 4 + IXGBE_EITR_COUNT;
     if (vector >= SIM_MSIX_VECTORS || value & IXGBE_EITR_CNT_WDIS) return;
     uint64_t units = (uint64_t)field(value, IXGBE_EITR_ITR_COUNTER) << 2;  // the upper 7 of 9 bits
     device->next_interrupt_ns[vector] = device->now_ns + units * THROTTLE_UNIT_NS;
@@ -129,23 +129,17 @@ void interrupt_register_written(struct sim_device *device, uint32_t offset, uint
         device->other_causes |= value & OTHERS;
         // fallthrough
     case IXGBE_EICS_EX:
-    case IXGBE_EICS_EX + 4:
-        device->queue_causes |= vectors_of(offset, value, IXGBE_EICS, IXGBE_EICS_EX);
-        break;
+    case IXGBE_EICS_EX + 4: device->queue_causes |= vectors_of(offset, value, IXGBE_EICS, IXGBE_EICS_EX); break;
     case IXGBE_EIMS:
         device->other_mask |= value & OTHERS;
         // fallthrough
     case IXGBE_EIMS_EX:
-    case IXGBE_EIMS_EX + 4:
-        device->queue_mask |= vectors_of(offset, value, IXGBE_EIMS, IXGBE_EIMS_EX);
-        break;
+    case IXGBE_EIMS_EX + 4: device->queue_mask |= vectors_of(offset, value, IXGBE_EIMS, IXGBE_EIMS_EX); break;
     case IXGBE_EIMC:
         device->other_mask &= ~value;
         // fallthrough
     case IXGBE_EIMC_EX:
-    case IXGBE_EIMC_EX + 4:
-        device->queue_mask &= ~vectors_of(offset, value, IXGBE_EIMC, IXGBE_EIMC_EX);
-        break;
+    case IXGBE_EIMC_EX + 4: device->queue_mask &= ~vectors_of(offset, value, IXGBE_EIMC, IXGBE_EIMC_EX); break;
     default: throttle_written(device, offset, value);
     }
     show(device);

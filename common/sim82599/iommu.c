@@ -20,7 +20,9 @@ struct iommu {
     unsigned hit;  // index of the interval that the last translation found
 };
 
-struct iommu *iommu_create(void) { return calloc(1, sizeof(struct iommu)); }
+struct iommu *iommu_create(void) {
+    return calloc(1, sizeof(struct iommu));
+}
 
 void iommu_destroy(struct iommu *iommu) {
     if (!iommu) return;
@@ -57,7 +59,7 @@ static int insert(struct iommu *iommu, unsigned at, struct interval interval) {
     return 0;
 }
 
-static void delete(struct iommu *iommu, unsigned at, unsigned count) {
+static void delete (struct iommu *iommu, unsigned at, unsigned count) {
     if (count == 0) return;
     struct interval *place = &iommu->intervals[at];
     memmove(place, place + count, (iommu->count - at - count) * sizeof *place);
@@ -80,7 +82,7 @@ int iommu_map(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, i
     if (after && !continues(&new, after)) after = NULL;
     if (before) {
         before->last = after ? after->last : new.last;
-        if (after) delete(iommu, at, 1);
+        if (after) delete (iommu, at, 1);
     } else if (after) {
         after->first = new.first;
         after->memory = new.memory;
@@ -108,7 +110,7 @@ uint64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
         forgotten += iommu->intervals[whole].last - iommu->intervals[whole].first + 1;
         whole++;
     }
-    delete(iommu, at, whole - at);
+    delete (iommu, at, whole - at);
     if (at < iommu->count && iommu->intervals[at].first <= last) {
         struct interval *cut = &iommu->intervals[at];
         uint64_t length = last - cut->first + 1;

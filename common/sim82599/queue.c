@@ -10,7 +10,8 @@
 //      +---------------- STOPPING <----------------+
 //        seen, or 100 us             asked to stop
 //
-// Where the control register is plain memory of the driver's (threaded mode) nobody sees reads, and both are immediate.
+// Where the control register is plain memory of the driver's (threaded mode) nobody sees reads, and both are
+// immediate.
 #include "core.h"
 
 enum { CHANGE_NS = 100000 };
@@ -81,7 +82,8 @@ static bool advance(struct sim_device *device, enum sim_ring ring, struct queue 
     return true;
 }
 
-// Threaded drivers read the bit back from plain memory; all that can be done for a queue that is stuck is to clear it.
+// Threaded drivers read the bit back from plain memory; all that can be done for a queue that is stuck is to clear
+// it.
 static void keep_stuck(struct sim_device *device, struct queue *queue) {
     if (queue->state != QUEUE_STARTING || device->front.every_access_seen) return;
     __atomic_and_fetch(&queue->registers[Q_CONTROL], ~(uint32_t)IXGBE_RXDCTL_ENABLE, __ATOMIC_RELEASE);
@@ -98,7 +100,8 @@ bool queues_scan(struct sim_device *device) {
             if (queue->state == QUEUE_OFF) continue;
             device->active[ring][count++] = (uint8_t)n;
             bool pending = queue->state == QUEUE_STARTING || queue->state == QUEUE_STOPPING;
-            if (pending && queue->deadline_ns > device->now_ns && queue->deadline_ns < device->deadline_ns[TIMER_QUEUE]) {
+            if (pending && queue->deadline_ns > device->now_ns &&
+                queue->deadline_ns < device->deadline_ns[TIMER_QUEUE]) {
                 device->deadline_ns[TIMER_QUEUE] = queue->deadline_ns;
             }
         }

@@ -1,7 +1,7 @@
 // registers.c: the register map, unfolded from registers.def once.
 //
-// The table describes rows of registers; an access comes with an offset. So each of the 32768 words of the BAR gets an
-// entry that says which row it belongs to, which bits software may write, and, for the older addresses of some
+// The table describes rows of registers; an access comes with an offset. So each of the 32768 words of the BAR gets
+// an entry that says which row it belongs to, which bits software may write, and, for the older addresses of some
 // registers, where their content really is.
 #include "core.h"
 
@@ -16,7 +16,7 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define REG(name, offset, count, stride, access, reset, section, description)                                  \
+#define REG(name, offset, count, stride, access, reset, section, description)                                        \
     {#name, offset, count, stride, ACCESS_##access, reset},
 #include "registers.def"
 };

@@ -1,9 +1,9 @@
 // rx.c: receiving, from the wire to the driver's buffers.
 //
-// A frame that the MAC takes goes into the packet buffer, a FIFO of 512 KiB. The DMA engine takes the oldest, looks for
-// free descriptors in its queue, writes the bytes into their buffers and then the descriptors back, DD last. If there
-// are none it waits, and everybody behind it waits too: a slow queue fills the FIFO, and then frames are lost at its
-// entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
+// A frame that the MAC takes goes into the packet buffer, a FIFO of 512 KiB. The DMA engine takes the oldest, looks
+// for free descriptors in its queue, writes the bytes into their buffers and then the descriptors back, DD last. If
+// there are none it waits, and everybody behind it waits too: a slow queue fills the FIFO, and then frames are lost
+// at its entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
 //
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
 #include "core.h"
@@ -13,7 +13,9 @@ void receive_reset(struct sim_device *device) {
     device->fifo_full = device->pause_wanted = false;
 }
 
-static struct frame *fifo_first(const struct fifo *fifo) { return (struct frame *)(void *)(fifo->memory + fifo->read); }
+static struct frame *fifo_first(const struct fifo *fifo) {
+    return (struct frame *)(void *)(fifo->memory + fifo->read);
+}
 
 static struct frame *fifo_new(struct fifo *fifo) {
     if (fifo->used == 0) fifo->read = fifo->write = 0;

@@ -9,14 +9,14 @@ enum { IDLE, ADDRESS, OFFSET, WRITE, READ };
 
 // A 10GBASE-SR module: what a driver, and `ethtool -m`, look at. Lengths in the units of SFF-8472.
 static void fill_identity(uint8_t page[256]) {
-    page[0] = 3;      // SFP
-    page[1] = 4;      // described by this page alone
-    page[2] = 7;      // LC connector
-    page[3] = 0x10;   // 10GBASE-SR
-    page[11] = 6;     // 64B/66B
-    page[12] = 103;   // 10.3 Gbit/s
-    page[16] = 8;     // 80 m of 50 um fibre,
-    page[17] = 2;     // 20 m of 62.5 um
+    page[0] = 3;     // SFP
+    page[1] = 4;     // described by this page alone
+    page[2] = 7;     // LC connector
+    page[3] = 0x10;  // 10GBASE-SR
+    page[11] = 6;    // 64B/66B
+    page[12] = 103;  // 10.3 Gbit/s
+    page[16] = 8;    // 80 m of 50 um fibre,
+    page[17] = 2;    // 20 m of 62.5 um
     memcpy(&page[20], "Soft Optics     ", 16);
     memcpy(&page[37], "\x00\x1b\x21", 3);  // the maker whose modules the drivers take without asking
     memcpy(&page[40], "SOFT-10G-SR     ", 16);
@@ -35,13 +35,32 @@ static void fill_identity(uint8_t page[256]) {
 static void fill_diagnostics(uint8_t page[256]) {
     static const uint16_t words[][2] = {
         // alarm and warning thresholds: high, low, high, low
-        {0, 78 << 8}, {2, 0xf300}, {4, 73 << 8}, {6, 0xf800},    // degrees C / 256
-        {8, 37000}, {10, 29000}, {12, 36000}, {14, 30000},       // V / 10000
-        {16, 6000}, {18, 1000}, {20, 5500}, {22, 1500},          // bias, 2 uA
-        {24, 10000}, {26, 1000}, {28, 7943}, {30, 1259},         // sent, 0.1 uW
-        {32, 15849}, {34, 100}, {36, 10000}, {38, 158},          // received
+        {0, 78 << 8},
+        {2, 0xf300},
+        {4, 73 << 8},
+        {6, 0xf800},  // degrees C / 256
+        {8, 37000},
+        {10, 29000},
+        {12, 36000},
+        {14, 30000},  // V / 10000
+        {16, 6000},
+        {18, 1000},
+        {20, 5500},
+        {22, 1500},  // bias, 2 uA
+        {24, 10000},
+        {26, 1000},
+        {28, 7943},
+        {30, 1259},  // sent, 0.1 uW
+        {32, 15849},
+        {34, 100},
+        {36, 10000},
+        {38, 158},  // received
         // and what it is now
-        {96, 40 << 8}, {98, 33000}, {100, 3500}, {102, 5623}, {104, 5012},
+        {96, 40 << 8},
+        {98, 33000},
+        {100, 3500},
+        {102, 5623},
+        {104, 5012},
     };
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
         page[words[i][0]] = (uint8_t)(words[i][1] >> 8);

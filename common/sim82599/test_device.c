@@ -48,8 +48,9 @@ static void test_eeprom_names_the_part(void) {
 }
 
 static void spi_wires(struct bench *bench, bool select, bool clock, bool data) {
-    wr(bench, IXGBE_EEC, IXGBE_EEC_EE_REQ | IXGBE_EEC_FWE | (select ? IXGBE_EEC_EE_CS : 0) |
-                             (clock ? IXGBE_EEC_EE_SK : 0) | (data ? IXGBE_EEC_EE_DI : 0));
+    wr(bench, IXGBE_EEC,
+       IXGBE_EEC_EE_REQ | IXGBE_EEC_FWE | (select ? IXGBE_EEC_EE_CS : 0) | (clock ? IXGBE_EEC_EE_SK : 0) |
+           (data ? IXGBE_EEC_EE_DI : 0));
 }
 
 static void spi_out_bits(struct bench *bench, uint32_t value, int bits) {
@@ -323,14 +324,13 @@ static void test_registers_keep_what_they_should(void) {
     static const struct {
         uint32_t offset, count, stride, mask, write;
     } tests[] = {
-        {IXGBE_FCRTL, 1, 4, 0x8007fff0, 0x8007fff0},  {IXGBE_FCRTH, 1, 4, 0x8007fff0, 0x8007fff0},
-        {IXGBE_RDBAL, 4, 0x40, 0xffffff80, 0xffffff80}, {IXGBE_RDBAH, 4, 0x40, 0xffffffff, 0xffffffff},
-        {IXGBE_RDLEN, 4, 0x40, 0x000fff80, 0x000fffff}, {IXGBE_RDT, 4, 0x40, 0x0000ffff, 0x0000ffff},
-        {IXGBE_FCTTV, 1, 4, 0xffffffff, 0xffffffff},  {IXGBE_TDBAL, 4, 0x40, 0xffffff80, 0xffffffff},
-        {IXGBE_TDBAH, 4, 0x40, 0xffffffff, 0xffffffff}, {IXGBE_TDLEN, 4, 0x40, 0x000fff80, 0x000fff80},
-        {IXGBE_RXCTRL, 1, 4, 0x00000001, 0x00000001},
-        {IXGBE_RAL_ALIAS, 16, 8, 0xffffffff, 0xffffffff}, {IXGBE_RAH_ALIAS, 16, 8, 0x8001ffff, 0x800cffff},
-        {IXGBE_MTA, 128, 4, 0xffffffff, 0xffffffff},
+        {IXGBE_FCRTL, 1, 4, 0x8007fff0, 0x8007fff0},      {IXGBE_FCRTH, 1, 4, 0x8007fff0, 0x8007fff0},
+        {IXGBE_RDBAL, 4, 0x40, 0xffffff80, 0xffffff80},   {IXGBE_RDBAH, 4, 0x40, 0xffffffff, 0xffffffff},
+        {IXGBE_RDLEN, 4, 0x40, 0x000fff80, 0x000fffff},   {IXGBE_RDT, 4, 0x40, 0x0000ffff, 0x0000ffff},
+        {IXGBE_FCTTV, 1, 4, 0xffffffff, 0xffffffff},      {IXGBE_TDBAL, 4, 0x40, 0xffffff80, 0xffffffff},
+        {IXGBE_TDBAH, 4, 0x40, 0xffffffff, 0xffffffff},   {IXGBE_TDLEN, 4, 0x40, 0x000fff80, 0x000fff80},
+        {IXGBE_RXCTRL, 1, 4, 0x00000001, 0x00000001},     {IXGBE_RAL_ALIAS, 16, 8, 0xffffffff, 0xffffffff},
+        {IXGBE_RAH_ALIAS, 16, 8, 0x8001ffff, 0x800cffff}, {IXGBE_MTA, 128, 4, 0xffffffff, 0xffffffff},
     };
     static const uint32_t patterns[] = {0x5a5a5a5a, 0xa5a5a5a5, 0x00000000, 0xffffffff};
     struct bench *bench = bench_create();
@@ -448,7 +448,8 @@ static void test_nonsense_everywhere(void) {
         if (offset == IXGBE_CTRL || offset == IXGBE_CTRL_ALIAS) value &= ~(IXGBE_CTRL_RST | IXGBE_CTRL_LRST);
         wr(bench, offset, value);
         bench->memory[(seed >> 25) % MEMORY_BYTES] = (uint8_t)value;
-        if (i % 7 == 0) sim_receive(bench->device, bench->memory + (seed >> 40) % 65536, 14 + (uint32_t)(seed >> 30) % 2000);
+        if (i % 7 == 0)
+            sim_receive(bench->device, bench->memory + (seed >> 40) % 65536, 14 + (uint32_t)(seed >> 30) % 2000);
         bench->now_ns += 1000;
         if (i % 1000 == 0) bring_up(bench), start_tx_queue(bench, 0), start_rx_queue(bench, 0);
     }

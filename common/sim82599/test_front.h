@@ -14,9 +14,9 @@
 enum {
     MEMORY_BYTES = 4 << 20,
     WIRE_FRAMES = 512,
-    RING_SIZE = 64,        // descriptors
-    TX_RING = 0x1000,      // offsets in DMA memory, which are also where things are relative to IOVA_BASE
-    RX_RING = 0x40000,     // queue n: + n * 0x1000
+    RING_SIZE = 64,     // descriptors
+    TX_RING = 0x1000,   // offsets in DMA memory, which are also where things are relative to IOVA_BASE
+    RX_RING = 0x40000,  // queue n: + n * 0x1000
     TX_BUFFERS = 0x100000,
     RX_BUFFERS = 0x200000,
     BUFFER_BYTES = 2048,
@@ -36,8 +36,8 @@ struct bench {
     uint32_t registers[SIM_BAR0_SIZE / 4];
     unsigned interrupts[SIM_MSIX_VECTORS];
     struct wire wire;
-    bool light, busy;       // the wire's far end
-    unsigned accept;        // frames until it is busy
+    bool light, busy;  // the wire's far end
+    unsigned accept;   // frames until it is busy
     struct sent_frame *sent;
     unsigned sent_count;
 };
@@ -57,7 +57,9 @@ static inline struct bench *bench_of(const struct wire *wire) {
 }
 
 static inline uint64_t bench_now(void *context) { return ((struct bench *)context)->now_ns; }
-static inline void bench_interrupt(void *context, unsigned vector) { ((struct bench *)context)->interrupts[vector]++; }
+static inline void bench_interrupt(void *context, unsigned vector) {
+    ((struct bench *)context)->interrupts[vector]++;
+}
 
 static inline int bench_send(struct wire *wire, const void *frame, uint32_t length) {
     struct bench *bench = bench_of(wire);
@@ -142,7 +144,8 @@ static inline void start_rx_queue(struct bench *bench, unsigned queue) {
     wr(bench, ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), RING_SIZE * 16);
     wr(bench, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue), IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT | 2);
     wr(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_ENABLE);
-    for (int i = 0; i < 3 && !(rd(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue)) & IXGBE_RXDCTL_ENABLE); i++) continue;
+    for (int i = 0; i < 3 && !(rd(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue)) & IXGBE_RXDCTL_ENABLE); i++)
+        continue;
     wr(bench, ixgbe_rx_queue_reg(IXGBE_RDT, queue), RING_SIZE - 1);
 }
 
@@ -152,7 +155,8 @@ static inline void start_tx_queue(struct bench *bench, unsigned queue) {
     wr(bench, ixgbe_tx_queue_reg(IXGBE_TDBAH, queue), (uint32_t)(ring >> 32));
     wr(bench, ixgbe_tx_queue_reg(IXGBE_TDLEN, queue), RING_SIZE * 16);
     wr(bench, ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue), IXGBE_TXDCTL_ENABLE);
-    for (int i = 0; i < 3 && !(rd(bench, ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue)) & IXGBE_TXDCTL_ENABLE); i++) continue;
+    for (int i = 0; i < 3 && !(rd(bench, ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue)) & IXGBE_TXDCTL_ENABLE); i++)
+        continue;
 }
 
 // What a driver does before it touches a queue: link, receiver, promiscuous.
@@ -186,19 +190,21 @@ static inline uint8_t *tx_buffer(struct bench *bench, unsigned index) {
 }
 
 // One buffer as an advanced data descriptor.
-static inline void put_data(struct bench *bench, unsigned index, uint32_t length, uint32_t command, uint32_t options) {
-    *tx_descriptor(bench, 0, index) = (union ixgbe_tx_desc){.read = {
-        .iova = IOVA_BASE + TX_BUFFERS + index * SIM_MAX_FRAME,
-        .command = length | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | command,
-        .options = options | length << IXGBE_TXD_OPT_PAYLEN_SHIFT,
-    }};
+static inline void put_data(struct bench *bench, unsigned index, uint32_t length, uint32_t command,
+                            uint32_t options) {
+    *tx_descriptor(bench, 0, index) =
+        (union ixgbe_tx_desc){.read = {
+                                  .iova = IOVA_BASE + TX_BUFFERS + index * SIM_MAX_FRAME,
+                                  .command = length | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | command,
+                                  .options = options | length << IXGBE_TXD_OPT_PAYLEN_SHIFT,
+                              }};
 }
 #define WHOLE (IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS)
 
 // A UDP frame from `mac` on, checksums right, ports as given, payload counted up. Returns its length.
 static inline uint32_t make_udp(uint8_t *frame, uint32_t length, uint16_t source, uint16_t destination) {
-    static const uint8_t header[34] = {0x90, 0xe2, 0xba, 0x82, 0x59, 0, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 0, 0x12,
-                                       0x34, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+    static const uint8_t header[34] = {0x90, 0xe2, 0xba, 0x82, 0x59, 0,  2,  0, 0, 0,  0, 9, 8, 0,  0x45, 0, 0,
+                                       0,    0x12, 0x34, 0,    0,    64, 17, 0, 0, 10, 0, 0, 1, 10, 0,    0, 2};
     memcpy(frame, header, sizeof header);
     frame[16] = (uint8_t)((length - 14) >> 8), frame[17] = (uint8_t)(length - 14);
     frame[34] = (uint8_t)(source >> 8), frame[35] = (uint8_t)source;

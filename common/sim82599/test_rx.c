@@ -31,9 +31,8 @@ static void test_a_frame_arrives(void) {
     receive_udp(bench, 100);
     union ixgbe_rx_desc *descriptor = rx_descriptor(bench, 0, 0);
     CHECK_EQ(descriptor->wb.length, 100);
-    CHECK_EQ(descriptor->wb.status_error,
-             IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP | IXGBE_RXD_STATUS_IPCS | IXGBE_RXD_STATUS_L4I |
-                 IXGBE_RXD_STATUS_UDPCS);
+    CHECK_EQ(descriptor->wb.status_error, IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP | IXGBE_RXD_STATUS_IPCS |
+                                              IXGBE_RXD_STATUS_L4I | IXGBE_RXD_STATUS_UDPCS);
     CHECK_EQ(descriptor->wb.info, IXGBE_RXD_INFO_IPV4 | IXGBE_RXD_INFO_UDP);
     CHECK(memcmp(rx_buffer(bench, 0, 0), frame, 100) == 0);
     CHECK_EQ(rx_buffer(bench, 0, 0)[100], 0);
@@ -396,9 +395,10 @@ static void test_sctp_checksum(void) {
 }
 
 // The verification suite that was published with RSS: key, flows, hashes with and without ports.
-static const uint8_t rss_key[40] = {
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-    0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+static const uint8_t rss_key[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+                                    0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+                                    0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+                                    0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
 
 static const struct {
     uint8_t source[16], destination[16];
@@ -411,12 +411,27 @@ static const struct {
     {{24, 19, 198, 95}, {12, 22, 207, 184}, 12898, 38024, false, 0xd2d0a5de, 0x5c2b394a},
     {{38, 27, 205, 30}, {209, 142, 163, 6}, 48228, 2217, false, 0x82989176, 0xafc7327f},
     {{153, 39, 163, 191}, {202, 188, 127, 2}, 44251, 1303, false, 0x5d1809c5, 0x10e828a2},
-    {{0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, [15] = 7}, {0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, [15] = 1},
-     2794, 1766, true, 0x2cc18cd5, 0x40207d3d},
-    {{0x3f, 0xfe, 0x05, 0x01, 0, 8, 0, 0, 2, 0x60, 0x97, 0xff, 0xfe, 0x40, 0xef, 0xab}, {0xff, 0x02, [15] = 1},
-     14230, 4739, true, 0x0f0c461c, 0xdde51bbf},
+    {{0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, [15] = 7},
+     {0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, [15] = 1},
+     2794,
+     1766,
+     true,
+     0x2cc18cd5,
+     0x40207d3d},
+    {{0x3f, 0xfe, 0x05, 0x01, 0, 8, 0, 0, 2, 0x60, 0x97, 0xff, 0xfe, 0x40, 0xef, 0xab},
+     {0xff, 0x02, [15] = 1},
+     14230,
+     4739,
+     true,
+     0x0f0c461c,
+     0xdde51bbf},
     {{0x3f, 0xfe, 0x19, 0, 0x45, 0x45, 0, 3, 2, 0, 0xf8, 0xff, 0xfe, 0x21, 0x67, 0xcf},
-     {0xfe, 0x80, [8] = 2, 0, 0xf8, 0xff, 0xfe, 0x21, 0x67, 0xcf}, 44251, 38024, true, 0x4b61e985, 0x02d1feef},
+     {0xfe, 0x80, [8] = 2, 0, 0xf8, 0xff, 0xfe, 0x21, 0x67, 0xcf},
+     44251,
+     38024,
+     true,
+     0x4b61e985,
+     0x02d1feef},
 };
 
 static uint32_t make_flow(unsigned n) {
@@ -456,7 +471,8 @@ static void test_rss_hashes_are_the_published_ones(void) {
         receive(bench, frame, make_flow(i));
         CHECK_EQ(descriptor->wb.rss_hash, flows[i].ip_hash);
         CHECK_EQ(descriptor->wb.info & 15, flows[i].v6 ? IXGBE_RSS_TYPE_IPV6 : IXGBE_RSS_TYPE_IPV4);
-        program_rss(bench, IXGBE_MRQC_RSS_IPV4 | IXGBE_MRQC_RSS_IPV6 | IXGBE_MRQC_RSS_TCPIPV4 | IXGBE_MRQC_RSS_TCPIPV6);
+        program_rss(bench,
+                    IXGBE_MRQC_RSS_IPV4 | IXGBE_MRQC_RSS_IPV6 | IXGBE_MRQC_RSS_TCPIPV4 | IXGBE_MRQC_RSS_TCPIPV6);
         receive(bench, frame, make_flow(i));
         CHECK_EQ(descriptor[1].wb.rss_hash, flows[i].tcp_hash);
         CHECK_EQ(descriptor[1].wb.info & 15, flows[i].v6 ? IXGBE_RSS_TYPE_IPV6_TCP : IXGBE_RSS_TYPE_IPV4_TCP);

@@ -4,7 +4,8 @@
 static struct sent_frame *sent(struct bench *bench, unsigned n) { return &bench->sent[n % WIRE_FRAMES]; }
 static uint32_t tx_status(struct bench *bench, unsigned n) { return tx_descriptor(bench, 0, n)->wb.status; }
 
-static void put_context(struct bench *bench, unsigned index, uint32_t lengths, uint32_t command, uint32_t segmentation) {
+static void put_context(struct bench *bench, unsigned index, uint32_t lengths, uint32_t command,
+                        uint32_t segmentation) {
     struct ixgbe_tx_context_desc context = {
         .header_lengths = lengths,
         .command = command | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_CONTEXT,
@@ -163,7 +164,8 @@ static void test_vlan_tag_is_inserted(void) {
     bench_destroy(bench);
 }
 
-// A TCP packet with more payload than goes into a frame, the way a driver prepares it: no length in the pseudo header.
+// A TCP packet with more payload than goes into a frame, the way a driver prepares it: no length in the pseudo
+// header.
 static void make_tso(uint8_t *packet, bool v6, uint32_t payload) {
     uint32_t ip_header = v6 ? 40 : 20;
     uint8_t *ip = packet + 14, *tcp = ip + ip_header;
@@ -207,11 +209,12 @@ static void segment(struct bench *bench, bool v6, uint32_t payload, uint32_t mss
     make_tso(tx_buffer(bench, 1), v6, payload);
     put_context(bench, 0, 14 << 9 | (v6 ? 40 : 20), (v6 ? 0 : IXGBE_TXC_IPV4) | IXGBE_TXC_L4T_TCP,
                 mss << IXGBE_TXC_MSS_SHIFT | 20 << IXGBE_TXC_L4LEN_SHIFT);
-    *tx_descriptor(bench, 0, 1) = (union ixgbe_tx_desc){.read = {
-        IOVA_BASE + TX_BUFFERS + SIM_MAX_FRAME,
-        (header + payload) | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_TSE | WHOLE,
-        payload << IXGBE_TXD_OPT_PAYLEN_SHIFT | IXGBE_TXD_OPT_TXSM | (v6 ? 0 : IXGBE_TXD_OPT_IXSM),
-    }};
+    *tx_descriptor(bench, 0, 1) = (union ixgbe_tx_desc){
+        .read = {
+            IOVA_BASE + TX_BUFFERS + SIM_MAX_FRAME,
+            (header + payload) | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_TSE | WHOLE,
+            payload << IXGBE_TXD_OPT_PAYLEN_SHIFT | IXGBE_TXD_OPT_TXSM | (v6 ? 0 : IXGBE_TXD_OPT_IXSM),
+        }};
     wr(bench, IXGBE_TDT, 2);
 }
 
@@ -220,7 +223,8 @@ static void test_segmentation(void) {
         struct bench *bench = bench_running();
         segment(bench, v6, 5000, 1460);
         CHECK_EQ(bench->sent_count, 4);
-        for (unsigned n = 0; n < 4; n++) check_segment(bench, v6, n, n * 1460, n < 3 ? 1460 : 5000 - 3 * 1460, n == 3);
+        for (unsigned n = 0; n < 4; n++)
+            check_segment(bench, v6, n, n * 1460, n < 3 ? 1460 : 5000 - 3 * 1460, n == 3);
         CHECK_EQ(tx_status(bench, 1), IXGBE_TXD_STATUS_DD);
         CHECK_EQ(rd(bench, IXGBE_GPTC), 4);
         bench_destroy(bench);
@@ -239,6 +243,16 @@ static void test_segmentation_goes_on_when_the_wire_is_free(void) {
     CHECK_EQ(bench->sent_count, 4);
     for (unsigned n = 0; n < 4; n++) check_segment(bench, false, n, n * 1460, n < 3 ? 1460 : 5000 - 3 * 1460, n == 3);
     CHECK_EQ(rd(bench, IXGBE_TDH), 2);
+    bench_destroy(bench);
+}
+
+static void test_many_small_segments(void) {
+    struct bench *bench = bench_running();
+    segment(bench, false, 9000, 30);
+    settle(bench);
+    CHECK_EQ(bench->sent_count, 300);
+    CHECK_EQ(rd(bench, IXGBE_GPTC), 300);
+    CHECK_EQ(tx_status(bench, 1), IXGBE_TXD_STATUS_DD);
     bench_destroy(bench);
 }
 
@@ -343,7 +357,8 @@ static void test_all_queues_send(void) {
         union ixgbe_tx_desc *descriptor = (void *)(bench->memory + TX_RING + queue * 128);
         make_udp(buffer, 60, (uint16_t)queue, 2);
         *descriptor = (union ixgbe_tx_desc){.read = {IOVA_BASE + (uint64_t)(buffer - bench->memory),
-            60 | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | WHOLE, 60u << IXGBE_TXD_OPT_PAYLEN_SHIFT}};
+                                                     60 | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | WHOLE,
+                                                     60u << IXGBE_TXD_OPT_PAYLEN_SHIFT}};
         wr(bench, ixgbe_tx_queue_reg(IXGBE_TDBAL, queue), (uint32_t)ring);
         wr(bench, ixgbe_tx_queue_reg(IXGBE_TDBAH, queue), (uint32_t)(ring >> 32));
         wr(bench, ixgbe_tx_queue_reg(IXGBE_TDLEN, queue), 128);
@@ -430,7 +445,8 @@ static void test_nonsense_in_descriptors(void) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             words[i] = seed ^ seed >> 29;
             if (i % 2 == 0 && seed >> 57 > 0) words[i] = IOVA_BASE + words[i] % (MEMORY_BYTES - 70000) + 0x20000;
-            if (i % 2 && seed >> 62) words[i] = (words[i] & ~UINT64_C(0xffffffff)) | (words[i] & 0x7d007fff) | IXGBE_TXD_CMD_IFCS;
+            if (i % 2 && seed >> 62)
+                words[i] = (words[i] & ~UINT64_C(0xffffffff)) | (words[i] & 0x7d007fff) | IXGBE_TXD_CMD_IFCS;
             if (i % 2 && seed >> 63) words[i] |= IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_CONTEXT;
         }
         memcpy(bench->memory + TX_RING, words, sizeof words);
@@ -461,6 +477,7 @@ int main(void) {
     test_vlan_tag_is_inserted();
     test_segmentation();
     test_segmentation_goes_on_when_the_wire_is_free();
+    test_many_small_segments();
     test_segmentation_that_makes_no_sense();
     test_a_busy_wire_loses_nothing();
     test_head_write_back();

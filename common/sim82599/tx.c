@@ -1,11 +1,11 @@
 // tx.c: sending, from the driver's descriptors to the wire.
 //
 // For each queue that is on, the engine goes from head to tail. A context descriptor is remembered. A packet that is
-// one buffer and needs nothing done to it goes to the wire straight from the driver's memory; that is the fast path, and
-// most packets. All others are gathered into one piece first, and then leave as one frame or, with TSO, as many.
+// one buffer and needs nothing done to it goes to the wire straight from the driver's memory; that is the fast path,
+// and most packets. All others are gathered into one piece first, and then leave as one frame or, with TSO, as many.
 //
-// When the wire cannot take a frame (the partner asked for a pause, or the line is busy) everything stays as it is and
-// is tried again in the next step. A packet is done when its last frame is on the wire. Then its descriptors are
+// When the wire cannot take a frame (the partner asked for a pause, or the line is busy) everything stays as it is
+// and is tried again in the next step. A packet is done when its last frame is on the wire. Then its descriptors are
 // written back, those that asked for it (RS), and the head moves on.
 #include "core.h"
 
@@ -16,8 +16,8 @@ enum { SHORTEST = 60 };  // without CRC
 struct engine {
     struct queue *queue;
     struct ring ring;
-    uint32_t mac;   // HLREG0
-    bool dark;      // the laser is off
+    uint32_t mac;  // HLREG0
+    bool dark;     // the laser is off
     uint32_t frames;
     uint64_t bytes;
     bool reported;  // some descriptor asked for its status
@@ -95,7 +95,8 @@ static void complete(struct sim_device *device, struct engine *engine, uint32_t 
     }
 }
 
-static void remember_context(struct sim_device *device, struct engine *engine, const union ixgbe_tx_desc *descriptor) {
+static void remember_context(struct sim_device *device, struct engine *engine,
+                             const union ixgbe_tx_desc *descriptor) {
     struct ixgbe_tx_context_desc context;
     memcpy(&context, descriptor, sizeof context);
     device->contexts[engine->queue->number][field(context.segmentation, IXGBE_TXC_IDX) & 1] = context;
@@ -206,7 +207,7 @@ static void adjust_headers(const struct gathered *packet, const struct offload *
         uint32_t sequence = get_be32(l4 + 4) + packet->sent;
         put_be16(l4 + 4, sequence >> 16);
         put_be16(l4 + 6, sequence);
-        if (!last) l4[13] &= 0xf6;  // FIN and PSH are for the last
+        if (!last) l4[13] &= 0xf6;             // FIN and PSH are for the last
         if (packet->segments) l4[13] &= 0x7f;  // CWR for the first
     } else {
         put_be16(l4 + 4, l4_bytes);
@@ -243,11 +244,12 @@ static uint32_t build(struct sim_device *device, const struct offload *offload, 
     return header + *payload;
 }
 
-// Sends what is left of the gathered packet. -EAGAIN: the wire is busy.
+// Sends what is left of the gathered packet. -EAGAIN: not all of it yet, because the wire is busy or this turn is
+// over.
 static int send_gathered(struct sim_device *device, struct engine *engine, const struct offload *offload) {
     struct gathered *packet = &device->gathered;
     uint32_t header = offload->segment ? offload->mac_length + offload->ip_length + offload->l4_length : 0;
-    do {
+    for (unsigned n = 0; n < SIM_BATCH; n++) {
         uint32_t payload;
         uint8_t *frame = device->segment + 64;
         uint32_t length = build(device, offload, frame, &payload);
@@ -256,8 +258,9 @@ static int send_gathered(struct sim_device *device, struct engine *engine, const
         if (error) return error;
         packet->sent += payload;
         packet->segments++;
-    } while (header + packet->sent < packet->length);
-    return 0;
+        if (header + packet->sent >= packet->length) return 0;
+    }
+    return -EAGAIN;
 }
 
 // How many descriptors from the head on make a packet; 0 if its end is not there yet.
@@ -292,7 +295,8 @@ static int gather(struct sim_device *device, struct engine *engine, uint32_t des
         if (!dma_read(device, iova, packet->bytes + packet->length, length)) return -EFAULT;
         packet->length += length;
     }
-    if (!(command & IXGBE_TXD_CMD_EOP)) return dropped(device, "packet without an end fills the ring", packet->length);
+    if (!(command & IXGBE_TXD_CMD_EOP))
+        return dropped(device, "packet without an end fills the ring", packet->length);
     return 0;
 }
 
@@ -317,7 +321,8 @@ static int prepare(struct sim_device *device, struct engine *engine, const union
         if (segmentation_makes_sense(&packet->offload, packet)) return 0;
         return dropped(device, "segmentation with impossible header lengths", packet->length);
     }
-    if (packet->length < 14 || packet->length > SIM_MAX_FRAME) return dropped(device, "impossible length", packet->length);
+    if (packet->length < 14 || packet->length > SIM_MAX_FRAME)
+        return dropped(device, "impossible length", packet->length);
     return packet->offload.crc_in_memory ? take_crc_off(device, packet) : 0;
 }
 
@@ -353,7 +358,8 @@ static int send_next(struct sim_device *device, struct engine *engine) {
     uint32_t head = engine->ring.head;
     union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, head);
     if (!descriptor) return -EFAULT;
-    const union ixgbe_tx_desc copy = {.read = {descriptor->read.iova, descriptor->read.command, descriptor->read.options}};
+    const union ixgbe_tx_desc copy = {
+        .read = {descriptor->read.iova, descriptor->read.command, descriptor->read.options}};
     uint32_t command = copy.read.command;
     if (sim_observed && !engine->queue->retrying) {
         observe_fetch(device, SIM_RING_TX, engine->queue->number, head, &copy);
