@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +171,10 @@ static int send_and_receive(struct loop *loop) {
             receive_all(loop);
         }
         now = clock_ns();
-        if (loop->counts.sent != before) moved = now;
+        if (loop->counts.sent != before)
+            moved = now;
+        else
+            sched_yield();  // nothing to do: let somebody else have this core, if somebody is waiting for it
         if (now - moved > STALLED_MS * 1000000ull)
             return log_error(-ETIMEDOUT, "%s has taken no packet for %d ms; is the link up? (%u Mbit/s)",
                              loop->tx->device.address, STALLED_MS, nic_link_mbit(loop->tx));
