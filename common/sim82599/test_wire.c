@@ -562,6 +562,49 @@ static void test_far_end_stops_or_dies(void) {
     port_off(port);
 }
 
+enum { LEFT_BEHIND = 2000 };  // more than the receive packet buffer holds, less than the ring between the processes
+
+static void send_and_leave(struct child *parent) {
+    struct port *port = port_up(1, "cable");
+    agree_on_pause(port);
+    say(parent, 'r');
+    hear(parent);
+    int error;
+    CHECK_EQ(send_numbered(port, LEFT_BEHIND, &error), LEFT_BEHIND);
+    sim_function_reset(port->device);
+    sim_step(port->device);
+    say(parent, 'd');
+    hear(parent);
+    port_off(port);
+}
+
+// What was sent under flow control arrives, though its sender forgets the agreement in a reset, and then leaves.
+static void test_far_sender_leaves(void) {
+    for (unsigned round = 0; round < 2; round++) {
+        struct port *port = port_up_with_pause(0, "cable");
+        sim_step(port->device);
+        struct child sender = start_child(send_and_leave);
+        CHECK_EQ(hear(&sender), 'r');
+        take_all(port);
+        say(&sender, 'g');
+        CHECK_EQ(hear(&sender), 'd');
+        if (round == 1) {
+            say(&sender, 'x');
+            end_child(&sender, 0);
+        }
+        pass(port, 1 * MS);  // nobody takes anything
+        uint32_t received;
+        CHECK_EQ(receive_numbered(port, LEFT_BEHIND, &received), 0);
+        CHECK_EQ(received, LEFT_BEHIND);
+        CHECK_EQ(get(port, IXGBE_RXMPC), 0);
+        if (round == 0) {
+            say(&sender, 'x');
+            end_child(&sender, 0);
+        }
+        port_off(port);
+    }
+}
+
 static void test_nonsense_in_shared_memory(void) {
     struct port *port = port_up(0, "cable");
     struct machine_port *shared = machine_port(0), *other = machine_port(1);
@@ -1024,6 +1067,7 @@ int main(void) {
     test_far_cable();
     test_far_end_stops_or_dies();
     test_far_receiver_is_closed();
+    test_far_sender_leaves();
     test_nonsense_in_shared_memory();
     test_neighbour();
     test_replay_formats();
