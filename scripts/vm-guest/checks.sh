@@ -6,6 +6,9 @@
 
 . /lib.sh
 
+# Nothing is to be on the cable but what a check sends: no greetings of IPv6. (The namespaces have it on.)
+echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+
 dmesg -c >/dev/null
 for name in "$@"; do
     echo "== $name ($(cut -d . -f 1 /proc/uptime) s after boot)"

@@ -26,6 +26,7 @@ bad() { # WHAT WHY
 check() {
     local what=$1
     shift
+    [ ! -e /tmp/output ] || mv /tmp/output /tmp/previous-output
     if "$@" >/tmp/output 2>&1; then
         ok "$what"
     else
@@ -34,6 +35,9 @@ $(cat /tmp/output)"
         return 1
     fi
 }
+
+# said PATTERN: did the command of the check before print this?
+said() { grep -e "$1" /tmp/previous-output; }
 
 # expect WHAT VALUE WANTED: the two are to be the same text.
 expect() {
@@ -80,7 +84,7 @@ has_interface() { # PCI address
 # Gives the kernel's interfaces the names that the checks use. The kernel numbers them as they come.
 name_interfaces() {
     local port address name
-    within 20 has_interface $port0 && within 20 has_interface $port1 || return
+    within 10 has_interface $port0 && within 10 has_interface $port1 || return
     for port in port0 port1; do
         eval "address=\$$port"
         name=$(ls "/sys/bus/pci/devices/$address/net")

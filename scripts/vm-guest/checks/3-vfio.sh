@@ -33,6 +33,11 @@ run wait $both
 run loopsend --count 20000 $both
 run loopsend --count 20000 --interrupts $both
 
+check "setup-hugepages.sh" setup-hugepages.sh 16
+run loopsend --count 20000 $both
+check "  with huge pages" not said 'no free 2 MiB pages'
+check "setup-hugepages.sh --restore" setup-hugepages.sh --restore
+
 # While a program waits for interrupts, the kernel lists its vectors.
 have_fired() {
     vectors >/tmp/vectors

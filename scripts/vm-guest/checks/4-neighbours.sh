@@ -6,8 +6,7 @@ check "setup-vfio.sh takes $ours from ixgbe" setup-vfio.sh $ours || return
 expect "$port0 is driven by" "$(driver_of $port0)" vfio-pci
 expect "$port1 is driven by" "$(driver_of $port1)" ixgbe
 
-# Nothing but what we send is to be on the cable: no IPv6 of Linux's own, no question for a neighbour's address.
-echo 1 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
+# Linux knows the neighbour's address, and so need not ask for it.
 ip addr add 10.0.0.2/24 dev port1
 ip neigh add 10.0.0.1 lladdr 02:00:00:00:00:01 dev port1
 ip link set port1 promisc on up
@@ -26,19 +25,22 @@ done
 # long, because tcpdump sees shorter ones before the NIC pads them.
 sizes="18 64 500 1000 1472"
 count=100
-frames_of() { tcpdump -r "$1" -n -t -xx 2>/dev/null; }
+frames_of() { tcpdump -Z root -r "$1" -n -t -xx; }
 
 capture() { # OPTION...: pcap and tcpdump side by side; their frames are left in /tmp/pcap.txt and /tmp/tcpdump.txt
     local pcap tcpdump size status
+    rm -f /tmp/ours.pcap /tmp/theirs.pcap /tmp/tcpdump.out
     timeout 60 pcap --count $((count * 5)) "$@" /tmp/ours.pcap $ours >/tmp/pcap.out 2>&1 &
     pcap=$!
     sleep 2 # pcap resets the NIC, and Linux sees the light go out and come back
     within 20 has_carrier port1
-    tcpdump -Z root -i port1 -Q out -w /tmp/theirs.pcap 2>/tmp/tcpdump.out &
+    tcpdump -Z root -i port1 -Q out --immediate-mode -w /tmp/theirs.pcap 2>/tmp/tcpdump.out &
     tcpdump=$!
     within 10 grep -q 'listening on' /tmp/tcpdump.out
-    for size in $sizes; do ping -c $count -i 0.01 -W 1 -s "$size" 10.0.0.1; done | grep transmitted
-    vectors >/tmp/vectors
+    for size in $sizes; do
+        vectors >/tmp/vectors # before the last packets, for then pcap ends
+        ping -c $count -i 0.01 -W 1 -s "$size" 10.0.0.1 | grep transmitted
+    done
     wait $pcap
     status=$?
     kill -TERM $tcpdump
@@ -52,7 +54,7 @@ capture() { # OPTION...: pcap and tcpdump side by side; their frames are left in
 for option in "--snaplen 65535" "--interrupts"; do
     check "pcap $option records while Linux sends" capture $option
     expect "  frames recorded" "$(grep -c '^IP ' /tmp/pcap.txt)" $((count * 5)) &&
-        check "  they are the frames that tcpdump saw Linux send, byte for byte" cmp /tmp/pcap.txt /tmp/tcpdump.txt
+        check "  they are the frames that tcpdump saw Linux send, byte for byte" diff /tmp/pcap.txt /tmp/tcpdump.txt
 done
 check "pcap's interrupts came through the kernel's vectors" fired /tmp/vectors
 show tail -n 3 /tmp/pcap.txt
@@ -61,6 +63,5 @@ show tail -n 5 /tmp/pcap.out
 ip link set port1 promisc off down
 ip addr flush dev port1
 ip neigh flush dev port1 nud all
-echo 0 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
 check "setup-vfio.sh gives $ours back" setup-vfio.sh --restore $ours
 check "it is an interface again" name_interfaces
