@@ -32,7 +32,8 @@ enum {
     ACCESS_NS = 1000,    // what a register access takes on the counted clock of stepped mode
     TURNS_AT_ONCE = 64,  // a wire that always has another frame must not hold the program up for ever
     THREAD_TURNS = 32,   // turns of the device's thread between two looks at the clock
-    SPINS_BEFORE_NAP = 200,
+    SPINS_BEFORE_NAP = 64,
+    SHORTEST_NAP_NS = 30000,
     LONGEST_NAP_NS = 50000,
     LONGEST_SLICE_NS = 1000000,
 };
@@ -213,13 +214,14 @@ uint64_t host_slice_ns(uint64_t remaining_ns) {
 
 // ---- The device's thread ----
 
-// The longer nothing has happened, the longer the nap; a timer that is due ends it.
+// Short gaps between packets are spun through. Then come naps, the longer the more nothing has happened; a timer that
+// is due ends one. Even the shortest gives a driver on the same processor the time to fill a ring.
 static void nap(unsigned idle, uint64_t until_timer) {
     if (idle < SPINS_BEFORE_NAP) {
         pause_briefly();
         return;
     }
-    uint64_t length = (idle - SPINS_BEFORE_NAP + 1) * (uint64_t)1000;
+    uint64_t length = SHORTEST_NAP_NS * (uint64_t)(idle - SPINS_BEFORE_NAP + 1);
     if (length > LONGEST_NAP_NS) length = LONGEST_NAP_NS;
     if (length > until_timer) length = until_timer;
     real.nanosleep(&(struct timespec){.tv_nsec = (long)length}, NULL);
