@@ -474,6 +474,7 @@ static void locked_memory_is_limited(void) {
     drop_capability_to_lock_memory();
     struct rlimit limit = {.rlim_cur = 64 * 1024, .rlim_max = 64 * 1024};
     CHECK_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    setenv("SIM82599_MEMLOCK", "1", 1);
     struct nic nic = nic_open(0, -1);
     char *memory = new_pages(0x20000);
     CHECK_EQ(nic_map_dma(&nic, memory, 0, 0x11000), -ENOMEM);
