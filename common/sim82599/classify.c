@@ -25,9 +25,13 @@ static bool parse_ipv4(const uint8_t *bytes, uint32_t length, struct headers *he
     if (length < 20 || bytes[0] >> 4 != 4) return false;
     uint32_t header = (bytes[0] & 15) * 4u, total = be16(bytes + 2);
     if (header < 20 || header > total || total > length) return false;
-    frame->info = header > 20 ? IXGBE_RXD_INFO_IPV4_OPTIONS | IXGBE_RXD_INFO_IPV4 : IXGBE_RXD_INFO_IPV4;
-    frame->status |= IXGBE_RXD_STATUS_IPCS;
-    if (!checksum_right(checksum_add(bytes, header, 0))) frame->status |= IXGBE_RXD_ERROR_IPE;
+    uint64_t sum = checksum_add(bytes, 20, 0);  // of a constant size, because most headers have it
+    frame->info = IXGBE_RXD_INFO_IPV4;
+    if (header > 20) {
+        frame->info |= IXGBE_RXD_INFO_IPV4_OPTIONS;
+        sum = checksum_add(bytes + 20, header - 20, sum);
+    }
+    frame->status |= checksum_right(sum) ? IXGBE_RXD_STATUS_IPCS : IXGBE_RXD_STATUS_IPCS | IXGBE_RXD_ERROR_IPE;
     headers->addresses = bytes + 12;
     headers->address_bytes = 8;
     headers->l4 = bytes + header;

@@ -81,7 +81,7 @@ struct intake {
     uint32_t vlan;          // VLNCTRL
     uint32_t mrqc;
     uint32_t fifo_bytes;
-    uint32_t high_water, low_water;  // both 0: no PAUSE is sent
+    uint32_t high_water, low_water;  // UINT32_MAX: no PAUSE is sent
     unsigned address_count;
     uint64_t addresses[IXGBE_RAL_COUNT];  // the valid ones of RAL and RAH
 };

@@ -46,8 +46,8 @@ void intake_refresh(struct sim_device *device) {
     intake->rss = rss_enabled(intake->mrqc);
     intake->hash_wanted = reg(device, IXGBE_RXCSUM) & IXGBE_RXCSUM_PCSD;
     intake->fifo_bytes = buffer < FIFO_BYTES ? buffer : FIFO_BYTES;
-    intake->high_water = pauses ? high & IXGBE_FCRTH_RTH : 0;
-    intake->low_water = pauses ? reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_RTL : 0;
+    intake->high_water = pauses ? high & IXGBE_FCRTH_RTH : UINT32_MAX;
+    intake->low_water = pauses ? reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_RTL : UINT32_MAX;
     intake->address_count = 0;
     collect_addresses(device, intake);
     device->intake_stale = false;

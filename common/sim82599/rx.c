@@ -45,11 +45,11 @@ static void set_pause(struct sim_device *device, bool wanted) {
     observe_event(device, wanted ? "XOFF sent" : "XON sent");
 }
 
-static void watch_watermarks(struct sim_device *device) {
-    if (!device->pause_wanted && device->intake.high_water && device->fifo.used > device->intake.high_water) {
+static inline void watch_watermarks(struct sim_device *device) {
+    if (device->pause_wanted) {
+        if (device->fifo.used <= device->intake.low_water) set_pause(device, false);
+    } else if (device->fifo.used > device->intake.high_water) {
         set_pause(device, true);
-    } else if (device->pause_wanted && device->fifo.used <= device->intake.low_water) {
-        set_pause(device, false);
     }
 }
 

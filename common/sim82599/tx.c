@@ -41,7 +41,8 @@ static int to_wire(struct sim_device *device, struct engine *engine, const uint8
         length = SHORTEST;
     }
     if (engine->mac & IXGBE_HLREG0_LPBK) {
-        receive_frame(device, bytes, length);
+        memmove(device->segment, bytes, length);  // the driver's memory could change while it is looked at
+        receive_frame(device, device->segment, length);
     } else if (device->wire && !engine->dark) {
         int error = device->wire->ops->send(device->wire, bytes, length);
         if (error == -EAGAIN) return error;
@@ -53,11 +54,20 @@ static int to_wire(struct sim_device *device, struct engine *engine, const uint8
     return 0;
 }
 
-static union ixgbe_tx_desc *descriptor_at(struct sim_device *device, struct engine *engine, uint32_t index) {
+static inline union ixgbe_tx_desc *descriptor_at(struct sim_device *device, struct engine *engine, uint32_t index) {
     uint64_t iova = engine->ring.base + index * 16;
     union ixgbe_tx_desc *descriptor = dma_at(device, DMA_TX_RING, iova, 16);
     if (!descriptor) dma_ring_fault(device, iova);
     return descriptor;
+}
+
+// A copy that cannot change any more while it is looked at. Each field is read once.
+static inline union ixgbe_tx_desc fetched(const union ixgbe_tx_desc *descriptor) {
+    return (union ixgbe_tx_desc){.read = {
+                                     __atomic_load_n(&descriptor->read.iova, __ATOMIC_RELAXED),
+                                     __atomic_load_n(&descriptor->read.command, __ATOMIC_RELAXED),
+                                     __atomic_load_n(&descriptor->read.options, __ATOMIC_RELAXED),
+                                 }};
 }
 
 static uint32_t next(const struct engine *engine, uint32_t index) {
@@ -287,8 +297,9 @@ static int gather(struct sim_device *device, struct engine *engine, uint32_t des
     for (uint32_t i = 0; i < descriptors; i++, index = next(engine, index)) {
         const union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
         if (!descriptor) return -EFAULT;
-        uint64_t iova = descriptor->read.iova;
-        command = descriptor->read.command;
+        const union ixgbe_tx_desc copy = fetched(descriptor);
+        uint64_t iova = copy.read.iova;
+        command = copy.read.command;
         uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
         if (sim_observed && i > 0) observe_fetch(device, SIM_RING_TX, engine->queue->number, index, descriptor);
         if (packet->length + length > GATHERED_BYTES) return dropped(device, "packet is too long", length);
@@ -353,13 +364,12 @@ static bool plain(const union ixgbe_tx_desc *descriptor) {
     return !(command & IXGBE_TXD_CMD_TSE) && !(descriptor->read.options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM));
 }
 
-// The descriptor at the head, and those that belong to it. The copy cannot change any more while it is looked at.
+// The descriptor at the head, and those that belong to it.
 static int send_next(struct sim_device *device, struct engine *engine) {
     uint32_t head = engine->ring.head;
     union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, head);
     if (!descriptor) return -EFAULT;
-    const union ixgbe_tx_desc copy = {
-        .read = {descriptor->read.iova, descriptor->read.command, descriptor->read.options}};
+    const union ixgbe_tx_desc copy = fetched(descriptor);
     uint32_t command = copy.read.command;
     if (sim_observed && !engine->queue->retrying) {
         observe_fetch(device, SIM_RING_TX, engine->queue->number, head, &copy);
