@@ -9,9 +9,10 @@ void count(struct sim_device *device, uint32_t offset, uint32_t n) {
     reg_set(device, offset, value + n < value ? UINT32_MAX : value + n);
 }
 
-// Byte counters are 36 bits in two registers, and count CRCs.
-static void count_bytes(struct sim_device *device, uint32_t low, uint32_t high, uint64_t bytes, uint32_t frames) {
-    uint64_t value = ((uint64_t)reg(device, high) << 32 | reg(device, low)) + bytes + 4 * (uint64_t)frames;
+// Byte counters are 36 bits in two registers. Those of the MAC count CRCs too; those of the receive queues count what
+// has gone to the host, with or without them.
+static void count_bytes(struct sim_device *device, uint32_t low, uint32_t high, uint64_t bytes, uint32_t crcs) {
+    uint64_t value = ((uint64_t)reg(device, high) << 32 | reg(device, low)) + bytes + 4 * (uint64_t)crcs;
     if (value >> 36) value = UINT64_C(0xfffffffff);
     reg_set(device, low, (uint32_t)value);
     reg_set(device, high, (uint32_t)(value >> 32));
@@ -55,9 +56,9 @@ static uint32_t set_of(const struct sim_device *device, uint32_t map, unsigned q
 void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes) {
     uint32_t set = set_of(device, IXGBE_RQSMR, queue);
     count(device, IXGBE_REG(QPRC, set), frames);
-    count_bytes(device, IXGBE_REG(QBRC_L, set), IXGBE_REG(QBRC_H, set), bytes, frames);
+    count_bytes(device, IXGBE_REG(QBRC_L, set), IXGBE_REG(QBRC_H, set), bytes, 0);
     count(device, IXGBE_RXDGPC, frames);
-    count_bytes(device, IXGBE_RXDGBCL, IXGBE_RXDGBCH, bytes, frames);
+    count_bytes(device, IXGBE_RXDGBCL, IXGBE_RXDGBCH, bytes, 0);
 }
 
 void count_undelivered(struct sim_device *device, unsigned queue) {
