@@ -2,7 +2,11 @@
 //
 // A driver maps a BAR and gets an address range, a window. Nothing may be touched there, so every access faults and
 // ends in bar_read or bar_write; except, where the device watches them itself, the pages with the queues' head and
-// tail registers: those are the register memory itself, and cost the driver what memory costs.
+// tail registers: those become the register memory itself, and cost the driver what memory costs.
+//
+// Among the heads and tails lie counters, and memory is not cleared by reading. A driver that wants them begins by
+// clearing them. So a page becomes plain with the first tail that is written in it, but not if by then one of its
+// counters has been read: it goes on faulting, and its counters are right.
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"
@@ -15,7 +19,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const uint64_t plain_pages[] = {0x1000, 0x6000, 0x7000, 0xd000};
+enum { PLAIN_PAGES = 4, TAIL_IN_QUEUE = 0x18, QUEUE_STRIDE = 0x40 };
+static const uint64_t plain_pages[PLAIN_PAGES] = {0x1000, 0x6000, 0x7000, 0xd000};
+static enum page_use { UNUSED, PLAIN, COUNTED } page_uses[PORTS][PLAIN_PAGES];
 
 static struct window *windows;
 static size_t window_count, window_space;
@@ -86,14 +92,22 @@ static int fill_window(const struct window *window) {
                    ? -errno
                    : 0;
     if (window->region != VFIO_PCI_BAR0_REGION_INDEX || !pages_are_plain(port)) return 0;
-    for (size_t i = 0; i < sizeof plain_pages / sizeof *plain_pages; i++) {
+    for (size_t i = 0; i < PLAIN_PAGES; i++) {
         uint64_t page = plain_pages[i];
+        if (page_uses[window->port][i] != PLAIN) continue;
         if (page < window->offset || page - window->offset >= window->size) continue;
         if (real.mmap((void *)(window->start + (page - window->offset)), PAGE, window->protection,
                       MAP_SHARED | MAP_FIXED, port->register_file, (off_t)page) == MAP_FAILED)
             return -errno;
     }
     return 0;
+}
+
+// Every driver starts over: what an earlier one in this process did with the pages does not matter to it.
+static void forget_uses(unsigned port) {
+    for (size_t i = 0; i < window_count; i++)
+        if (windows[i].port == port) return;
+    memset(page_uses[port], 0, sizeof page_uses[port]);
 }
 
 // A driver under valgrind's memcheck would hear of every register access that it is invalid: there is no memory. This
@@ -124,6 +138,7 @@ void *bar_map(unsigned port, unsigned region, uint64_t offset, void *address, si
                             .offset = offset,
                             .protection = protection};
     bar_forget(window.start, size);
+    forget_uses(port);
     int error = trap_install();
     if (!error) error = fill_window(&window);
     if (!error) error = add_window(&window);
@@ -182,18 +197,41 @@ static const struct register_row rows[] = {
 #include "registers.def"
 };
 
-static bool keeps_what_is_written(uint32_t offset) {
+static enum register_access access_of(uint32_t offset) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct register_row *row = &rows[i];
         uint32_t stride = row->stride ? row->stride : 4;
         if (offset >= row->offset && (offset - row->offset) % stride == 0 &&
             (offset - row->offset) / stride < row->count)
-            return row->access == RW || row->access == SC;
+            return row->access;
     }
-    return false;
+    return RO;
+}
+
+static bool keeps_what_is_written(uint32_t offset) { return access_of(offset) == RW || access_of(offset) == SC; }
+
+// The use of the page in which a register lies; NULL: it is always one that faults.
+static enum page_use *use_of(unsigned port, uint32_t offset) {
+    for (size_t i = 0; i < PLAIN_PAGES; i++)
+        if (offset / PAGE == plain_pages[i] / PAGE) return &page_uses[port][i];
+    return NULL;
+}
+
+static void register_was_read(unsigned port, uint32_t offset) {
+    enum page_use *use = use_of(port, offset);
+    if (use && *use == UNUSED && access_of(offset) == RC) *use = COUNTED;
+}
+
+static void register_was_written(unsigned port, uint32_t offset) {
+    enum page_use *use = use_of(port, offset);
+    if (!use || *use != UNUSED || offset % QUEUE_STRIDE != TAIL_IN_QUEUE) return;
+    *use = PLAIN;
+    for (size_t i = 0; i < window_count; i++)
+        if (windows[i].port == port) fill_window(&windows[i]);
 }
 
 static uint32_t read_register(unsigned port, uint32_t offset) {
+    register_was_read(port, offset);
     return offset < SIM_BAR0_SIZE ? sim_register_read(host_port(port)->device, offset) : UINT32_MAX;
 }
 
@@ -205,6 +243,7 @@ static void write_register(unsigned port, uint32_t offset, uint32_t mask, uint32
         value = (value & mask) | (others & ~mask);
     }
     sim_register_write(device, offset, value);
+    register_was_written(port, offset);
 }
 
 // 3.6.1 (I/O space): the first of two double words takes a register's address, the second is that register.
