@@ -1,0 +1,17 @@
+#!/bin/bash
+# Things that are not as they should be: missing, refused, broken, stuck, pulled out.
+. "$(dirname "$0")/testing.sh"
+
+try 1 'no such PCI device' scripts/sim 07-apps/loopsend 07:00.0
+try 1 'cannot open /dev/vfio/vfio' 01-vfio/probe 07:00.0
+try 1 'cannot create /nonexistent/x.pcap' scripts/sim 07-apps/pcap /nonexistent/x.pcap
+try 1 'No space left' scripts/sim 07-apps/pcap --count 10 /dev/full
+try 1 'has no link; is the cable plugged in' scripts/sim --mode stepped --wire unplugged 05-ixgbe/poll
+try 1 'the end of the reset did not happen' scripts/sim --fault reset-stuck 05-ixgbe/poll
+try 1 'reading of the EEPROM did not happen' scripts/sim --fault eeprom-stuck 05-ixgbe/poll
+try 1 'initialization of the DMA engine did not happen' scripts/sim --fault dma-stuck 05-ixgbe/poll
+try 1 'enabling of an RX queue did not happen' scripts/sim --mode stepped --fault queue-stuck 05-ixgbe/poll
+try 1 'reads as all ones; the card does not answer' scripts/sim --fault unplugged 05-ixgbe/poll
+try 1 'every register reads as all ones' scripts/sim --mode stepped --fault unplugged@2000 07-apps/loopsend --seconds 5
+
+finish

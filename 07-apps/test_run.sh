@@ -1,0 +1,27 @@
+#!/bin/bash
+# Every milestone and application runs, in both modes, and breaks no rule of the datasheet.
+. "$(dirname "$0")/testing.sh"
+
+for mode in stepped threaded; do
+    sim="scripts/sim --mode $mode"
+    try 0 'link +up at 10 Gbit/s' $sim 01-vfio/probe
+    try 0 '0000:05:00.0, in IOMMU group' $sim 01-vfio/probe 04:00.0 05:00.0
+    try 0 'File exists' $sim 02-dma/dmamap
+    try 0 'cycles a buffer' $sim 03-mempool/pool
+    try 0 'packets sent, [0-9]+ received, in order' $sim 04-rings/rings
+    try 0 'received 5 of 5' $sim 05-ixgbe/poll
+    try 0 '2000 sent, 2000 received' $sim 06-interrupts/wait
+    try 0 '20000 received, 0 lost, 0 reordered, 0 corrupt; the card counted 20000 received, 0 missed' \
+        $sim 07-apps/loopsend --count 20000
+    try 0 '3000 received, 0 lost, 0 reordered, 0 corrupt' $sim 07-apps/loopsend --count 3000 --size 1518 --batch 7
+    try 0 '500 received, 0 lost' $sim 07-apps/loopsend --count 500 --interrupts 04:00.0 05:00.0
+    try 0 '^200 packets' $sim 07-apps/pcap --count 200 "$directory/$mode.pcap"
+    expect_packets 200 "$directory/$mode.pcap"
+    try 0 '^100 packets' $sim 07-apps/pcap --count 100 --interrupts --snaplen 40 "$directory/$mode.pcap" 04:00.0
+    expect_packets 100 "$directory/$mode.pcap"
+done
+try 0 'running on the software NIC' 07-apps/loopsend --count 100
+try 0 'running on the software NIC' 07-apps/pcap --seconds 1 "$directory/one.pcap"
+expect_packets any "$directory/one.pcap"
+
+finish

@@ -1,0 +1,48 @@
+#!/bin/bash
+# Ctrl-C in the middle of everything, and what the NIC sees of it; and kill -9.
+. "$(dirname "$0")/testing.sh"
+
+# interrupted SIGNAL COMMAND...: signalled after a while, the program must end by itself with code 0, and the trace must
+# show every queue disabled before the first piece of memory is unmapped, and nothing moved after that.
+interrupted() {
+    local signal=$1 pid status
+    shift
+    rm -f "$directory/trace"
+    scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
+    pid=$!
+    sleep 1
+    kill -"$signal" $pid
+    wait $pid
+    status=$?
+    if [ $status -ne 0 ]; then
+        not_ok "'$*' ended with $status after SIG$signal"
+    elif ! awk '/ queue [0-9]+ enabled: / { open[$2]++; port_of[$NF] = $2 }
+                / queue [0-9]+ disabled/ { open[$2]-- }
+                / UNMAP / && $5 in port_of { unmapped++; if (open[port_of[$5]]) bad = 1 }
+                / fault/ { bad = 1 }
+                END { exit bad || !unmapped }' "$directory/trace"; then
+        grep -E 'abled|UNMAP|fault' "$directory/trace" >"$directory/out"
+        not_ok "'$*' unmapped memory while a queue was enabled, after SIG$signal"
+    else
+        ok
+    fi
+}
+interrupted INT 07-apps/loopsend
+interrupted TERM 07-apps/loopsend --interrupts
+interrupted INT 07-apps/pcap "$directory/int.pcap"
+expect_packets any "$directory/int.pcap"
+interrupted TERM 07-apps/pcap --interrupts "$directory/term.pcap"
+expect_packets any "$directory/term.pcap"
+
+# Killed the hard way, the file still ends with a whole packet.
+for delay in 0.3 0.4 0.5 0.6; do
+    scripts/sim --wire generator:size=300 07-apps/pcap "$directory/killed.pcap" >"$directory/out" 2>"$directory/err" &
+    pid=$!
+    sleep $delay
+    kill -9 $pid
+    wait $pid 2>/dev/null
+    sleep 0.3  # its writer finishes
+    expect_packets any "$directory/killed.pcap"
+done
+
+finish
