@@ -37,8 +37,7 @@ static int print_regions(const struct vfio_device *device) {
         if (!info.size) continue;
         bool small = info.size < 1024;
         printf("    %-7s %6llu %s%s%s%s\n", name_of(region_names, 9, index), small ? info.size : info.size / 1024,
-               small ? "bytes" : "KiB",
-               info.flags & VFIO_REGION_INFO_FLAG_READ ? ", read" : "",
+               small ? "bytes" : "KiB", info.flags & VFIO_REGION_INFO_FLAG_READ ? ", read" : "",
                info.flags & VFIO_REGION_INFO_FLAG_WRITE ? ", write" : "",
                info.flags & VFIO_REGION_INFO_FLAG_MMAP ? ", can be mapped" : "");
     }
@@ -66,7 +65,8 @@ static int print_registers(const struct vfio_device *device) {
 
     // 8.2.3.7.8 and 8.2.3.7.9: the receive address, first byte on the wire in the lowest bits.
     uint32_t low = mmio_read32(bar, IXGBE_RAL), high = mmio_read32(bar, IXGBE_RAH);
-    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed. VFIO has just reset the card, so the link needs a moment.
+    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed. VFIO has just reset the card, so the link needs a
+    // moment.
     uint32_t links = mmio_read32(bar, IXGBE_LINKS);
     for (int tries = 0; tries < 100 && !(links & IXGBE_LINKS_LINK_UP); tries++) {
         sleep_us(10000);
@@ -77,7 +77,8 @@ static int print_registers(const struct vfio_device *device) {
     printf("      MAC     %02x:%02x:%02x:%02x:%02x:%02x\n", low & 0xff, low >> 8 & 0xff, low >> 16 & 0xff, low >> 24,
            high & 0xff, high >> 8 & 0xff);
     printf("      link    %s%s\n", links & IXGBE_LINKS_LINK_UP ? "up " : "down",
-           links & IXGBE_LINKS_LINK_UP ? speeds[(links & IXGBE_LINKS_LINK_SPEED) >> IXGBE_LINKS_LINK_SPEED_SHIFT] : "");
+           links & IXGBE_LINKS_LINK_UP ? speeds[(links & IXGBE_LINKS_LINK_SPEED) >> IXGBE_LINKS_LINK_SPEED_SHIFT]
+                                       : "");
     munmap(bar, size);
     return 0;
 }

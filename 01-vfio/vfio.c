@@ -117,8 +117,8 @@ static int join_container(struct vfio_container *container, const struct vfio_gr
         return log_error(-errno, "IOMMU group %d: cannot be put into the container", group->number);
     if (container->iommu_type) return 0;
 
-    int type = ioctl(container->fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) > 0 ? VFIO_TYPE1v2_IOMMU
-                                                                                  : VFIO_TYPE1_IOMMU;
+    int type =
+        ioctl(container->fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) > 0 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU;
     if (ioctl(container->fd, VFIO_SET_IOMMU, type) < 0)
         return log_error(-errno, "the container refuses the type 1 IOMMU; dmesg may say why");
     container->iommu_type = type;
@@ -247,8 +247,8 @@ static int config_access(const struct vfio_device *device, uint32_t offset, void
     off_t position = (off_t)(info.offset + offset);
     ssize_t done = write ? pwrite(device->fd, data, length, position) : pread(device->fd, data, length, position);
     if (done == (ssize_t)length) return 0;
-    return log_error(done < 0 ? -errno : -EIO, "%s: configuration space at 0x%x cannot be %s", device->address, offset,
-                     write ? "written" : "read");
+    return log_error(done < 0 ? -errno : -EIO, "%s: configuration space at 0x%x cannot be %s", device->address,
+                     offset, write ? "written" : "read");
 }
 
 int vfio_config_read(const struct vfio_device *device, uint32_t offset, void *data, size_t length) {

@@ -1,5 +1,6 @@
-// dma.c: three steps from nothing to DMA memory: find a free stretch of IOVA space, get pages from the kernel, and ask
-// VFIO to put both into the IOMMU's page tables. VFIO also pins the pages, since a device cannot wait for a page fault.
+// dma.c: three steps from nothing to DMA memory: find a free stretch of IOVA space, get pages from the kernel, and
+// ask VFIO to put both into the IOMMU's page tables. VFIO also pins the pages, since a device cannot wait for a page
+// fault.
 
 #define _GNU_SOURCE
 #include "dma.h"
@@ -20,15 +21,16 @@
 
 static const size_t huge_page_size = 2 * 1024 * 1024;
 
-// ---- The IOVA space ------------------------------------------------------------------------------------------------
+// ---- The IOVA space
+// ------------------------------------------------------------------------------------------------
 
 struct dma_reservation {
     struct dma_reservation *next;
     struct iova_range range;
 };
 
-// Kernels before 5.4 do not report ranges. What x86 IOMMUs have had in common since the beginning: 39 address bits, and
-// the megabyte at 0xfee00000 where writes become interrupts.
+// Kernels before 5.4 do not report ranges. What x86 IOMMUs have had in common since the beginning: 39 address bits,
+// and the megabyte at 0xfee00000 where writes become interrupts.
 static const struct iova_range ranges_of_old_kernels[] = {{0, 0xfedfffff}, {0xfef00000, 0x7fffffffff}};
 
 static int copy_ranges(struct dma_space *space, const void *ranges, size_t count) {
@@ -121,7 +123,8 @@ static void unreserve(struct dma_space *space, iova_t iova) {
         }
 }
 
-// ---- Pages and mappings --------------------------------------------------------------------------------------------
+// ---- Pages and mappings
+// --------------------------------------------------------------------------------------------
 
 int dma_map(const struct dma_space *space, void *virt, iova_t iova, size_t size) {
     struct vfio_iommu_type1_dma_map map = {

@@ -1,8 +1,9 @@
 // dma.h: memory that both sides can see.
 //
 // A piece of DMA memory has two addresses. The program uses a pointer, which the CPU's page tables translate. The
-// device uses an IOVA, an I/O virtual address, which the IOMMU's page tables translate. Both lead to the same physical
-// pages; neither side can use the other's address. So that nobody mixes them up, an IOVA here is a type of its own.
+// device uses an IOVA, an I/O virtual address, which the IOMMU's page tables translate. Both lead to the same
+// physical pages; neither side can use the other's address. So that nobody mixes them up, an IOVA here is a type of
+// its own.
 #pragma once
 
 #include <stddef.h>

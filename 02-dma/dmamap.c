@@ -41,12 +41,14 @@ static int show_refusals(const struct dma_space *space, const struct dma_memory 
     void *other = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (other == MAP_FAILED) return -1;
 
-    // The first page that no range holds: the reserved hole between the first two ranges, or what lies above the last.
+    // The first page that no range holds: the reserved hole between the first two ranges, or what lies above the
+    // last.
     iova_t outside = {space->ranges[0].last + 1};
     printf("Three mappings that cannot be:\n");
-    int failures = must_fail(space, "over a mapping that is there", other, memory->iova, page) +
-                   must_fail(space, "half a page off", other, iova_plus(memory->iova, memory->size + page / 2), page) +
-                   must_fail(space, "outside the valid ranges", other, outside, page);
+    int failures =
+        must_fail(space, "over a mapping that is there", other, memory->iova, page) +
+        must_fail(space, "half a page off", other, iova_plus(memory->iova, memory->size + page / 2), page) +
+        must_fail(space, "outside the valid ranges", other, outside, page);
     munmap(other, page);
     return failures;
 }
@@ -69,5 +71,6 @@ static int run(struct dma_space *space) {
 }
 
 int main(int argc, char **argv) {
-    return dma_main(argc, argv, "Shows what the IOMMU translates, and one piece of memory under its two addresses.", run);
+    return dma_main(argc, argv, "Shows what the IOMMU translates, and one piece of memory under its two addresses.",
+                    run);
 }

@@ -24,9 +24,9 @@ struct mempool {
 
 enum {
     CACHE_LINE = 64,
-    // Slots are laid out 2176 and not 2048 bytes apart. The CPU's first cache picks the set for a line by address bits
-    // 6 to 11; slots at multiples of 2 KiB would all put their first line, the only one that small packets have, into
-    // one of two sets, and throw each other out.
+    // Slots are laid out 2176 and not 2048 bytes apart. The CPU's first cache picks the set for a line by address
+    // bits 6 to 11; slots at multiples of 2 KiB would all put their first line, the only one that small packets have,
+    // into one of two sets, and throw each other out.
     SLOT_PADDING = 2 * CACHE_LINE,
 };
 
@@ -79,8 +79,8 @@ int mempool_create(struct dma_space *space, uint32_t count, uint32_t buffer_size
 void mempool_destroy(struct mempool *pool) {
     if (!pool) return;
     if (pool->memory.virt && pool->free_count != pool->count)
-        log_warning("a packet pool is destroyed while %u of its %u buffers are in use", pool->count - pool->free_count,
-                    pool->count);
+        log_warning("a packet pool is destroyed while %u of its %u buffers are in use",
+                    pool->count - pool->free_count, pool->count);
     dma_free(pool->space, &pool->memory);
     free(pool->free_stack);
     free(pool->buffers);
@@ -93,7 +93,9 @@ void mempool_destroy(struct mempool *pool) {
 uint32_t mempool_count(const struct mempool *pool) { return pool->count; }
 uint32_t mempool_free_count(const struct mempool *pool) { return pool->free_count; }
 uint32_t mempool_buffer_size(const struct mempool *pool) { return pool->buffer_size; }
-struct packet_buffer *mempool_buffer(struct mempool *pool, uint32_t index) { return &pool->buffers[index]; }
+struct packet_buffer *mempool_buffer(struct mempool *pool, uint32_t index) {
+    return &pool->buffers[index];
+}
 
 uint32_t mempool_alloc_batch(struct mempool *pool, struct packet_buffer **buffers, uint32_t count) {
     if (count > pool->free_count) count = pool->free_count;

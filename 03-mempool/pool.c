@@ -83,5 +83,6 @@ static int run(struct dma_space *space) {
 }
 
 int main(int argc, char **argv) {
-    return dma_main(argc, argv, "Shows a pool of packet buffers, and measures what taking and giving back one costs.", run);
+    return dma_main(argc, argv, "Shows a pool of packet buffers, and measures what taking and giving back one costs.",
+                    run);
 }

@@ -7,10 +7,10 @@
 //               v                 v
 //     . . . . . D D D D D D D D D . . . . . .        D: the device's    .: the program's
 //
-// The program fills descriptors at the tail and moves it on (the doorbell). The device works from the head on and marks
-// what it has done with a bit in the descriptor itself, DD, "descriptor done". The program follows with its head. Between
-// head and tail nothing is touched except that bit being looked at. One slot always stays free: with head and tail
-// equal the ring is empty, and a full ring must look different.
+// The program fills descriptors at the tail and moves it on (the doorbell). The device works from the head on and
+// marks what it has done with a bit in the descriptor itself, DD, "descriptor done". The program follows with its
+// head. Between head and tail nothing is touched except that bit being looked at. One slot always stays free: with
+// head and tail equal the ring is empty, and a full ring must look different.
 //
 // Descriptors hold IOVAs, and there is no way back from an IOVA to the buffer's description. So beside the ring, in
 // memory of our own, `used` remembers which buffer each descriptor points to.
@@ -28,12 +28,12 @@
 #include "mempool.h"
 
 enum {
-    RING_SMALLEST = 64,   // entries; room for two batches
+    RING_SMALLEST = 64,  // entries; room for two batches
     RING_LARGEST = 4096,
     // A device asked to report every single packet would write 16 bytes back for each. One report for the last of 32
     // says the same for all of them.
     RING_REPORT_EVERY = 32,
-    RING_REFILL = 32,     // how many empty descriptors are worth a doorbell
+    RING_REFILL = 32,  // how many empty descriptors are worth a doorbell
 };
 
 struct descriptor {
@@ -44,8 +44,8 @@ struct ring {
     struct dma_memory memory;
     struct descriptor *descriptors;  // in DMA memory; written by the owner of each, see above
     struct packet_buffer **used;     // ours alone: the buffer behind each descriptor between head and tail
-    uint32_t *report;                // ours alone, TX: at the first slot of a group, the slot that will report for all
-    uint32_t size;                   // entries, a power of two
+    uint32_t *report;  // ours alone, TX: at the first slot of a group, the slot that will report for all
+    uint32_t size;     // entries, a power of two
     // Both only grow; slot number and free space come from them by masking and subtracting, wrap-around included.
     uint32_t head;  // the oldest descriptor that we have not taken back
     uint32_t tail;  // the next one that we give away; the device knows it as the tail register
@@ -82,26 +82,31 @@ static inline uint32_t ring_until_end(const struct ring *ring, uint32_t position
     return count < left ? count : left;
 }
 
+// The functions below work on copies of the ring's fields. Through the pointer, the compiler would have to load them
+// again after every store to a descriptor, since it cannot know that a descriptor is not the ring itself.
+
 #define RING_INLINE static inline __attribute__((always_inline))
 
 // TX, link: writes packets into descriptors from the tail on, as many as fit; returns how many. From here on their
 // buffers belong to the ring. The caller rings the doorbell afterwards.
-RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format, struct packet_buffer *const *buffers,
-                               uint32_t count) {
-    if (count > ring_free(ring)) count = ring_free(ring);
+RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format,
+                               struct packet_buffer *const *buffers, uint32_t count) {
+    struct descriptor *descriptors = ring->descriptors;
+    struct packet_buffer **used = ring->used;
+    uint32_t mask = ring->size - 1, tail = ring->tail, room = ring_free(ring);
+    if (count > room) count = room;
     for (uint32_t linked = 0, group; linked < count; linked += group) {
         group = count - linked < RING_REPORT_EVERY ? count - linked : RING_REPORT_EVERY;
-        uint32_t last = ring_slot(ring, ring->tail + group - 1);
-        ring->report[ring_slot(ring, ring->tail)] = last;
-        for (uint32_t i = 0; i < group; i++) {
+        uint32_t last = (tail + group - 1) & mask;
+        ring->report[tail & mask] = last;
+        for (uint32_t i = 0; i < group; i++, tail++) {
             struct packet_buffer *buffer = buffers[linked + i];
-            uint32_t slot = ring_slot(ring, ring->tail + i);
-            ring->used[slot] = buffer;
-            format->write(&ring->descriptors[slot], buffer->iova, buffer->length);
+            used[tail & mask] = buffer;
+            format->write(&descriptors[tail & mask], buffer->iova, buffer->length);
         }
-        format->request_report(&ring->descriptors[last]);
-        ring->tail += group;
+        format->request_report(&descriptors[last]);
     }
+    ring->tail = tail;
     return count;
 }
 
@@ -128,7 +133,9 @@ RING_INLINE uint32_t ring_fill(struct ring *ring, const struct rx_format *format
         uint32_t slot = ring_slot(ring, ring->tail);
         uint32_t got = mempool_alloc_batch(pool, &ring->used[slot], ring_until_end(ring, slot, wanted));
         if (!got) break;
-        for (uint32_t i = 0; i < got; i++) format->write(&ring->descriptors[slot + i], ring->used[slot + i]->iova);
+        struct descriptor *descriptors = &ring->descriptors[slot];
+        struct packet_buffer **used = &ring->used[slot];
+        for (uint32_t i = 0; i < got; i++) format->write(&descriptors[i], used[i]->iova);
         ring->tail += got;
         filled += got;
     }
@@ -139,13 +146,13 @@ RING_INLINE uint32_t ring_fill(struct ring *ring, const struct rx_format *format
 // with mempool_free_batch. What is broken goes straight back to its pool and is counted in *broken.
 RING_INLINE uint32_t ring_read(struct ring *ring, const struct rx_format *format, struct packet_buffer **buffers,
                                uint32_t count, uint64_t *broken) {
-    uint32_t packets = 0, length;
-    while (packets < count && ring_in_use(ring)) {
-        uint32_t slot = ring_slot(ring, ring->head);
-        enum rx_state state = format->read(&ring->descriptors[slot], &length);
+    const struct descriptor *descriptors = ring->descriptors;
+    struct packet_buffer **used = ring->used;
+    uint32_t mask = ring->size - 1, head = ring->head, tail = ring->tail, packets = 0, length;
+    for (; packets < count && head != tail; head++) {
+        struct packet_buffer *buffer = used[head & mask];
+        enum rx_state state = format->read(&descriptors[head & mask], &length);
         if (state == RX_EMPTY) break;
-        ring->head++;
-        struct packet_buffer *buffer = ring->used[slot];
         if (__builtin_expect(state == RX_BROKEN, 0)) {
             mempool_free(buffer);
             ++*broken;
@@ -154,6 +161,7 @@ RING_INLINE uint32_t ring_read(struct ring *ring, const struct rx_format *format
         buffer->length = length;
         buffers[packets++] = buffer;
     }
+    ring->head = head;
     barrier_after_done();
     return packets;
 }

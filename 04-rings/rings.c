@@ -1,8 +1,9 @@
 // rings: a driver and a device on the same page.
 //
-// The device here is the function toy_nic below: thirty lines that do in plain sight what a NIC does in silicon. It has
-// one TX and one RX ring, a head and a tail for each, and sends to itself whatever it is given. All that it knows are
-// IOVAs; toy_translate plays its IOMMU. The driver side is the real one, ring.h, which drives the 82599 in chapter 5.
+// The device here is the function toy_nic below: thirty lines that do in plain sight what a NIC does in silicon. It
+// has one TX and one RX ring, a head and a tail for each, and sends to itself whatever it is given. All that it knows
+// are IOVAs; toy_translate plays its IOMMU. The driver side is the real one, ring.h, which drives the 82599 in
+// chapter 5.
 
 #include "ring.h"
 
@@ -42,9 +43,9 @@ static const struct rx_format toy_rx = {toy_write_rx, toy_read};
 // ---- The toy NIC --------------------------------------------------------------------------------------------------
 
 struct toy_nic {
-    iova_t tx_base, rx_base;                     // what a driver would write to TDBAL and RDBAL
-    uint32_t tx_head, tx_tail, rx_head, rx_tail; // slot numbers, as in TDH, TDT, RDH, RDT
-    const struct ring *tx, *rx;                  // for toy_translate only
+    iova_t tx_base, rx_base;                      // what a driver would write to TDBAL and RDBAL
+    uint32_t tx_head, tx_tail, rx_head, rx_tail;  // slot numbers, as in TDH, TDT, RDH, RDT
+    const struct ring *tx, *rx;                   // for toy_translate only
     struct mempool *pool;
 };
 

@@ -1,7 +1,7 @@
 // test_ring.c: rings against a device that is as slow, fast or irregular as it likes.
 //
-// The device here is a few lines: it knows only which descriptors it has been given. A fixed sequence of random numbers
-// decides how much each side does at a time, for rings of several sizes.
+// The device here is a few lines: it knows only which descriptors it has been given. A fixed sequence of random
+// numbers decides how much each side does at a time, for rings of several sizes.
 
 #include <errno.h>
 #include <string.h>
@@ -22,7 +22,9 @@ static void write_tx(struct descriptor *descriptor, iova_t data, uint32_t length
 }
 static void request_report(struct descriptor *descriptor) { descriptor->word[1] |= REPORT; }
 static bool tx_done(const struct descriptor *descriptor) { return descriptor->word[1] & DONE; }
-static void write_rx(struct descriptor *descriptor, iova_t data) { *descriptor = (struct descriptor){{data.value, 0}}; }
+static void write_rx(struct descriptor *descriptor, iova_t data) {
+    *descriptor = (struct descriptor){{data.value, 0}};
+}
 static enum rx_state read_rx(const struct descriptor *descriptor, uint32_t *length) {
     *length = (uint32_t)descriptor->word[1];
     return !(descriptor->word[1] & DONE) ? RX_EMPTY : descriptor->word[1] & BROKEN ? RX_BROKEN : RX_PACKET;

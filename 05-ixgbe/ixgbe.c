@@ -1,8 +1,9 @@
 // ixgbe.c: the 82599, from power-on to packets and back to silence.
 //
-// The order is that of the datasheet's chapter 4.6, "Device Initialization": interrupts off, reset, wait for EEPROM and
-// DMA, MAC and link, statistics, receive unit, transmit unit. Each step is a function here, and they are called from
-// the table in ixgbe_open. What happens per packet is in the middle, and is short; what undoes it all is at the end.
+// The order is that of the datasheet's chapter 4.6, "Device Initialization": interrupts off, reset, wait for EEPROM
+// and DMA, MAC and link, statistics, receive unit, transmit unit. Each step is a function here, and they are called
+// from the table in ixgbe_open. What happens per packet is in the middle, and is short; what undoes it all is at the
+// end.
 //
 // How the card finds a packet: it knows the ring's IOVA from a register; in the ring it finds descriptors; in each
 // descriptor, a buffer's IOVA. It never sees a pointer of ours.
@@ -57,8 +58,8 @@ static int stop_bus_mastering(struct ixgbe *ixgbe) {
     return wait_for(ixgbe, IXGBE_STATUS, IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS, 0, 100, "the end of all DMA");
 }
 
-// 4.2.1.6.1 and 4.2.1.7: software and link reset together. The bits clear themselves when the reset is done; the EEPROM
-// takes up to 10 ms more to be read back.
+// 4.2.1.6.1 and 4.2.1.7: software and link reset together. The bits clear themselves when the reset is done; the
+// EEPROM takes up to 10 ms more to be read back.
 static int reset(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_CTRL, IXGBE_CTRL_RST | IXGBE_CTRL_LRST);
     sleep_us(1000);
@@ -75,8 +76,8 @@ static int wait_until_ready(struct ixgbe *ixgbe) {
                     "initialization of the DMA engine");
 }
 
-// 4.6.4.2: 10 Gbit/s over SFI, as SFP+ modules want it: no negotiation, just light. Pin SDP3 is the module's TX_DISABLE,
-// and another driver may have left the laser off.
+// 4.6.4.2: 10 Gbit/s over SFI, as SFP+ modules want it: no negotiation, just light. Pin SDP3 is the module's
+// TX_DISABLE, and another driver may have left the laser off.
 static int start_link(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_ESDP, IXGBE_ESDP_SDP3_DATA);
     uint32_t autoc = ixgbe_read(ixgbe, IXGBE_AUTOC) & ~(uint32_t)IXGBE_AUTOC_LMS;
@@ -85,8 +86,8 @@ static int start_link(struct ixgbe *ixgbe) {
     return 0;
 }
 
-// 3.7.7.3: when the receive buffer is nearly full, ask the link partner to pause (XOFF), and let it go on (XON) when it
-// is half empty. And do the same for the partner. Without this, a burst that is faster than us is lost.
+// 3.7.7.3: when the receive buffer is nearly full, ask the link partner to pause (XOFF), and let it go on (XON) when
+// it is half empty. And do the same for the partner. Without this, a burst that is faster than us is lost.
 static int start_flow_control(struct ixgbe *ixgbe) {
     enum { KIB = 1024, XOFF_AT = 448 * KIB, XON_AT = 256 * KIB };  // of 512 KiB; the rest is for what is on its way
     ixgbe_write(ixgbe, IXGBE_REG(FCRTL, 0), XON_AT | IXGBE_FCRTL_XONE);
@@ -134,8 +135,8 @@ static void set_ring(struct ixgbe *ixgbe, const struct ring *ring, uint32_t base
     ixgbe_write(ixgbe, tail, 0);
 }
 
-// 7.1.2.8: a hash over addresses and ports picks one of 128 entries, and the entry names the queue. The key may be any
-// bits that look random.
+// 7.1.2.8: a hash over addresses and ports picks one of 128 entries, and the entry names the queue. The key may be
+// any bits that look random.
 static void spread_over_queues(struct ixgbe *ixgbe) {
     static const uint32_t key[] = {0x8f1d6a35, 0x2c94e07b, 0xd153b8f6, 0x49ae127d, 0x73c0fd98,
                                    0x1be8642f, 0xa6079ec3, 0x5d3fb140, 0xe2785cda, 0x0496f71e};
@@ -167,8 +168,8 @@ static int set_up_receive_unit(struct ixgbe *ixgbe) {
     return 0;
 }
 
-// 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is enabled
-// (4.6.7.1) hand it the first descriptors.
+// 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is
+// enabled (4.6.7.1) hand it the first descriptors.
 static void ring_rx_doorbell(struct ixgbe *ixgbe, uint32_t queue) {
     const struct ring *ring = &ixgbe->rx[queue].ring;
     barrier_before_doorbell();
@@ -200,14 +201,15 @@ static int start_receive_queues(struct ixgbe *ixgbe) {
     return error;
 }
 
-// 4.6.7, last step: while the receiver is switched on, the data path in front of it is held, so that it does not start in
-// the middle of a frame.
+// 4.6.7, last step: while the receiver is switched on, the data path in front of it is held, so that it does not
+// start in the middle of a frame.
 static int open_receiver(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
     int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 10,
                          "emptying of the receive path");
     if (error) return error;
-    ixgbe_set(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_NS_DIS);  // no snooping tricks: DMA stays coherent with our caches
+    ixgbe_set(ixgbe, IXGBE_CTRL_EXT,
+              IXGBE_CTRL_EXT_NS_DIS);  // no snooping tricks: DMA stays coherent with our caches
     ixgbe_set(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     ixgbe_clear(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
     return 0;
@@ -338,8 +340,8 @@ static void release(struct ixgbe *ixgbe) {
     free(ixgbe);
 }
 
-// 4.6.7.1.2 and 4.6.8.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may still
-// be writing what it had in hand. What cannot be stopped politely, the reset stops.
+// 4.6.7.1.2 and 4.6.8.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may
+// still be writing what it had in hand. What cannot be stopped politely, the reset stops.
 static void stop(struct ixgbe *ixgbe) {
     disable_interrupts(ixgbe);
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
@@ -357,7 +359,8 @@ static void stop(struct ixgbe *ixgbe) {
     sleep_us(100);
     if (!error) error = stop_bus_mastering(ixgbe);
     if (!error) error = reset(ixgbe);
-    if (error) log_warning("%s was not stopped in good order; taking its bus mastering away", ixgbe->nic.device.address);
+    if (error)
+        log_warning("%s was not stopped in good order; taking its bus mastering away", ixgbe->nic.device.address);
 }
 
 static void close_nic(struct nic *nic) {
@@ -382,19 +385,19 @@ static const struct nic_ops ops = {
 };
 
 static int (*const bring_up[])(struct ixgbe *ixgbe) = {
-    disable_interrupts,       // 4.6.3.1
-    stop_bus_mastering,       // 5.2.5.3.2
-    reset,                    // 4.6.3.2
-    disable_interrupts,       // again: the reset may have changed the masks
-    wait_until_ready,         // 4.6.3
-    start_flow_control,       // 3.7.7.3
-    start_link,               // 4.6.4
-    clear_stats,              // 4.6.5
-    set_up_receive_unit,      // 4.6.7
-    start_receive_queues,     // 4.6.7.1
-    set_up_transmit_unit,     // 4.6.8
-    start_transmit_queues,    // 4.6.8.1
-    open_receiver,            // 4.6.7, last, when somebody is there to take the packets
+    disable_interrupts,     // 4.6.3.1
+    stop_bus_mastering,     // 5.2.5.3.2
+    reset,                  // 4.6.3.2
+    disable_interrupts,     // again: the reset may have changed the masks
+    wait_until_ready,       // 4.6.3
+    start_flow_control,     // 3.7.7.3
+    start_link,             // 4.6.4
+    clear_stats,            // 4.6.5
+    set_up_receive_unit,    // 4.6.7
+    start_receive_queues,   // 4.6.7.1
+    set_up_transmit_unit,   // 4.6.8
+    start_transmit_queues,  // 4.6.8.1
+    open_receiver,          // 4.6.7, last, when somebody is there to take the packets
 };
 
 static int check_queues(const struct vfio_device *device, const struct nic_config *config) {

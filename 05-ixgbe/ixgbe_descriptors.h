@@ -1,4 +1,5 @@
-// ixgbe_descriptors.h: what the 82599 writes into descriptors and wants to find there: its format for chapter 4's rings.
+// ixgbe_descriptors.h: what the 82599 writes into descriptors and wants to find there: its format for chapter 4's
+// rings.
 //
 // Of the many that the card knows these are the two that fit the plain case, one packet in one buffer: the advanced
 // receive descriptor (7.1.6) and the advanced data descriptor (7.2.3.2.4).
@@ -10,7 +11,9 @@
 enum { IXGBE_BUFFER_SIZE = MEMPOOL_DEFAULT_SIZE };  // holds every frame that MAXFRS lets in, 1518 bytes (8.2.3.22.13)
 
 // Both words of a descriptor are read and written whole, so that neither side ever sees half of one.
-static inline void descriptor_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELAXED); }
+static inline void descriptor_store(uint64_t *word, uint64_t value) {
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
 static inline uint64_t descriptor_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
 
 // 7.1.6.1: where to put a packet. There is no header buffer; its field being 0 also clears last round's DD.
@@ -30,8 +33,7 @@ static inline enum rx_state ixgbe_read_rx(const struct descriptor *descriptor, u
 
 // 7.2.3.2.4: an advanced data descriptor: one buffer that is a whole packet (EOP), CRC to be added (IFCS).
 static inline void ixgbe_write_tx(struct descriptor *descriptor, iova_t data, uint32_t length) {
-    const uint64_t command =
-        IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP;
+    const uint64_t command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP;
     descriptor_store(&descriptor->word[0], data.value);
     descriptor_store(&descriptor->word[1], command | length | (uint64_t)length << (32 + IXGBE_TXD_OPT_PAYLEN_SHIFT));
 }

@@ -59,8 +59,8 @@ struct nic_host {
 int nic_host_open(struct nic_host *host);
 void nic_host_close(struct nic_host *host);  // after all its cards, pools and memory
 
-// Takes the card at `address` (0000:04:00.0) into use: reset, set up, receiving and sending. `config` may be NULL. 0 or
-// a negative errno, after saying what failed. The caller closes it with nic_close.
+// Takes the card at `address` (0000:04:00.0) into use: reset, set up, receiving and sending. `config` may be NULL. 0
+// or a negative errno, after saying what failed. The caller closes it with nic_close.
 int nic_open(struct nic_host *host, const char *address, const struct nic_config *config, struct nic **nic);
 
 // Stops all DMA, returns every buffer that is still in a ring to its pool, resets the card and gives it back. NULL is
@@ -68,15 +68,15 @@ int nic_open(struct nic_host *host, const char *address, const struct nic_config
 // that one must have been closed before, since its TX ring may still hold some.
 void nic_close(struct nic *nic);
 
-// Up to `count` packets that have arrived on `queue`, without waiting. The caller owns the buffers, and gives them back
-// with mempool_free_batch, or sends them on, on any card of the same container.
+// Up to `count` packets that have arrived on `queue`, without waiting. The caller owns the buffers, and gives them
+// back with mempool_free_batch, or sends them on, on any card of the same container.
 static inline uint32_t nic_receive(struct nic *nic, uint32_t queue, struct packet_buffer **buffers, uint32_t count) {
     return nic->ops->receive(nic, queue, buffers, count);
 }
 
-// Queues up to `count` packets for sending, each in one buffer, 14 to 1518 bytes without CRC, and returns how many the
-// ring had room for. Those belong to the card, and return to their pools once they are sent; the rest stays with the
-// caller. A call also takes back what has been sent, so a call with count 0 does only that.
+// Queues up to `count` packets for sending, each in one buffer, 14 to 1518 bytes without CRC, and returns how many
+// the ring had room for. Those belong to the card, and return to their pools once they are sent; the rest stays with
+// the caller. A call also takes back what has been sent, so a call with count 0 does only that.
 static inline uint32_t nic_transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers,
                                     uint32_t count) {
     return nic->ops->transmit(nic, queue, buffers, count);
@@ -95,6 +95,6 @@ static inline void nic_set_promiscuous(struct nic *nic, bool on) { nic->ops->set
 // 0: no link; otherwise its speed in Mbit/s.
 static inline uint32_t nic_link_mbit(const struct nic *nic) { return nic->ops->link_mbit(nic); }
 
-// Waits until the link is up. The speed in Mbit/s; 0 if it did not come up in time, which is no error: the other end may
-// be switched off.
+// Waits until the link is up. The speed in Mbit/s; 0 if it did not come up in time, which is no error: the other end
+// may be switched off.
 uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms);

@@ -1,8 +1,8 @@
 // poll: the first packets.
 //
 // Brings up two ports, sends a few packets out of the first one and looks at what the second one receives, byte by
-// byte, until all are there or three seconds have passed. Nothing interrupts and nothing sleeps: asking again and again
-// is the simplest way to drive a NIC, and at high load the fastest.
+// byte, until all are there or three seconds have passed. Nothing interrupts and nothing sleeps: asking again and
+// again is the simplest way to drive a NIC, and at high load the fastest.
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -67,7 +67,8 @@ static void print_stats(const char *what, struct nic *nic) {
     nic_read_stats(nic, &stats);
     printf("%s counted by the card: %" PRIu64 " packets, %" PRIu64 " bytes sent; %" PRIu64 " packets, %" PRIu64
            " bytes received, %" PRIu64 " missed, %" PRIu64 " damaged\n",
-           what, stats.tx_packets, stats.tx_bytes, stats.rx_packets, stats.rx_bytes, stats.rx_missed, stats.rx_errors);
+           what, stats.tx_packets, stats.tx_bytes, stats.rx_packets, stats.rx_bytes, stats.rx_missed,
+           stats.rx_errors);
 }
 
 static int run(struct two_ports *ports) {

@@ -1,5 +1,5 @@
-// test_ixgbe.c: the driver from the outside: what goes in at one card comes out at the other, and nothing gets lost on
-// the way but what should.
+// test_ixgbe.c: the driver from the outside: what goes in at one card comes out at the other, and nothing gets lost
+// on the way but what should.
 
 #include <errno.h>
 #include <string.h>
@@ -180,8 +180,8 @@ static void an_exhausted_pool_starves_and_recovers(void) {
 }
 
 static struct packet_buffer *udp_frame(const uint8_t to[6], uint16_t port) {
-    static const uint8_t headers[] = {0x08, 0x00, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0,
-                                      198,  18,   0,    1, 198, 18, 0, 2};
+    static const uint8_t headers[] = {0x08, 0x00, 0x45, 0,   0,  46, 0, 0,   0x40, 0, 64,
+                                      17,   0,    0,    198, 18, 0,  1, 198, 18,   0, 2};
     struct packet_buffer *buffer = frame(to, 60, 0);
     uint8_t *data = buffer->data;
     memcpy(data + 12, headers, sizeof headers);
@@ -247,8 +247,11 @@ static void a_received_buffer_is_sent_on(void) {
 }
 
 static void impossible_wishes_are_refused(void) {
-    static const struct nic_config wishes[] = {
-        {.rx_queues = 17}, {.tx_queues = 100}, {.rx_ring_size = 100}, {.tx_ring_size = 8192}, {.rx_buffers = 1u << 30}};
+    static const struct nic_config wishes[] = {{.rx_queues = 17},
+                                               {.tx_queues = 100},
+                                               {.rx_ring_size = 100},
+                                               {.tx_ring_size = 8192},
+                                               {.rx_buffers = 1u << 30}};
     struct nic *nic = NULL;
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++)
         CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, &wishes[i], &nic), -EINVAL);

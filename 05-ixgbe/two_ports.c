@@ -1,5 +1,5 @@
-// two_ports.c: in and out again, in an order that matters: a card may hold buffers of the pool until it is closed, and
-// its memory may go only when no card can reach it.
+// two_ports.c: in and out again, in an order that matters: a card may hold buffers of the pool until it is closed,
+// and its memory may go only when no card can reach it.
 
 #include "two_ports.h"
 
@@ -41,8 +41,9 @@ int two_ports_main(int argc, char **argv, const char *what_it_does, int (*run)(s
     char addresses[2][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2};
     bool help = argc == 2 && !strcmp(argv[1], "--help");
     if (help || (argc != 1 && argc != 3)) {
-        fprintf(help ? stdout : stderr, "usage: %s [FROM TO]\n%s\nFROM and TO are PCI addresses, %s and %s if none are given.\n",
-                argv[0], what_it_does, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2);
+        fprintf(help ? stdout : stderr,
+                "usage: %s [FROM TO]\n%s\nFROM and TO are PCI addresses, %s and %s if none are given.\n", argv[0],
+                what_it_does, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2);
         return help ? 0 : 2;
     }
     for (int i = 1; i < argc; i++)

@@ -10,6 +10,6 @@ struct two_ports {
 };
 
 // Reads the command line (two optional addresses, or --help, which prints `what_it_does`), opens both cards and the
-// pool, waits for the links, calls `run`, and closes everything again. SIGINT and SIGTERM set cli_stop. Returns the exit
-// code: 0, 1 if something failed, 2 for a wrong command line.
+// pool, waits for the links, calls `run`, and closes everything again. SIGINT and SIGTERM set cli_stop. Returns the
+// exit code: 0, 1 if something failed, 2 for a wrong command line.
 int two_ports_main(int argc, char **argv, const char *what_it_does, int (*run)(struct two_ports *ports));

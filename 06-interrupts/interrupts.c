@@ -111,8 +111,8 @@ static void sleep_until_interrupt(struct interrupts *interrupts, int timeout_ms)
     }
 }
 
-uint32_t interrupts_receive(struct interrupts *interrupts, uint32_t queue, struct packet_buffer **buffers, uint32_t count,
-                            int timeout_ms) {
+uint32_t interrupts_receive(struct interrupts *interrupts, uint32_t queue, struct packet_buffer **buffers,
+                            uint32_t count, int timeout_ms) {
     uint32_t *empty_polls = &interrupts->empty_polls[queue];
     uint32_t received = nic_receive(interrupts->nic, queue, buffers, count);
     if (received) *empty_polls = 0;

@@ -3,15 +3,17 @@
 //     a packet is written to RX queue 3
 //       -> IVAR[1] says which vector (with MSI-X) or which bit of EICR (with MSI) that means      8.2.3.5.16
 //       -> the bit in EICR is set, whether anybody wants it or not                                 8.2.3.5.1
-//       -> if the bit in EIMS is set too, and EITR's interval has passed, the message goes out     8.2.3.5.3, 8.2.3.5.12
-//       -> EIAC clears the cause and EIAM the mask, so that the card is silent until armed again   8.2.3.5.5, 8.2.3.5.6
+//       -> if the bit in EIMS is set too, and EITR's interval has passed, the message goes
+//       out     8.2.3.5.3, 8.2.3.5.12
+//       -> EIAC clears the cause and EIAM the mask, so that the card is silent until armed
+//       again   8.2.3.5.5, 8.2.3.5.6
 
 #include "ixgbe_interrupts.h"
 
 #include "ixgbe.h"
 
-// In MSI-X mode the bits of EICR, EIMS and the like are vectors; so queue n is bit n in both modes, if with MSI each queue
-// is given the bit of its own number.
+// In MSI-X mode the bits of EICR, EIMS and the like are vectors; so queue n is bit n in both modes, if with MSI each
+// queue is given the bit of its own number.
 static uint32_t queue_bit(uint32_t queue) { return 1u << queue; }
 
 // Four entries of 8 bits in each IVAR register: RX and TX of two neighbouring queues (8.2.3.5.16).

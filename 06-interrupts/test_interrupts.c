@@ -67,8 +67,8 @@ static void silence_is_slept_through(void) {
     close_cards();
 }
 
-// One packet at a time, each into a sleep of a second. A lost wake-up would still find the packet, but only after that
-// second; so the wake-ups are counted, and the test would take minutes if they were missing.
+// One packet at a time, each into a sleep of a second. A lost wake-up would still find the packet, but only after
+// that second; so the wake-ups are counted, and the test would take minutes if they were missing.
 static void *send_slowly(void *count) {
     for (uintptr_t i = 0; i < (uintptr_t)count; i++) {
         sleep_us(3000);

@@ -1,8 +1,8 @@
 // wait: a receiver that sleeps.
 //
 // A second thread sends a burst of packets out of the first port every now and then. The main thread receives on the
-// second port and sleeps in between. At the end it says how often it was woken, for how many packets, and how much CPU
-// time that took; and then the same for a second in which nothing comes at all.
+// second port and sleeps in between. At the end it says how often it was woken, for how many packets, and how much
+// CPU time that took; and then the same for a second in which nothing comes at all.
 
 #include <inttypes.h>
 #include <pthread.h>

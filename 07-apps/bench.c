@@ -1,9 +1,9 @@
 // bench: how many cycles does this driver spend on a packet?
 //
-// Only calls that moved packets are timed: that is what is meant by busy cycles. The card gets its turns in between, while
-// the clock stands: a real one works by itself, and the software one, in its manual mode, inside sched_yield(). Frames
-// come in at the first port and are sent at the second. `make bench` runs this with a generator on the first wire and
-// nobody on the second. Prints one line a round, tab-separated; scripts/bench makes medians of them.
+// Only calls that moved packets are timed: that is what is meant by busy cycles. The card gets its turns in between,
+// while the clock stands: a real one works by itself, and the software one, in its manual mode, inside sched_yield().
+// Frames come in at the first port and are sent at the second. `make bench` runs this with a generator on the first
+// wire and nobody on the second. Prints one line a round, tab-separated; scripts/bench makes medians of them.
 
 #include <errno.h>
 #include <sched.h>
@@ -107,7 +107,8 @@ static int open_ports(struct bench *bench, char addresses[2][PCI_ADDRESS_SIZE]) 
     uint64_t deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
     while (!nic_link_mbit(bench->in) || !nic_link_mbit(bench->out)) {
         sched_yield();
-        if (clock_ns() > deadline) return log_error(-ENOLINK, "%s and %s do not both have a link", addresses[0], addresses[1]);
+        if (clock_ns() > deadline)
+            return log_error(-ENOLINK, "%s and %s do not both have a link", addresses[0], addresses[1]);
     }
     return 0;
 }
@@ -115,7 +116,8 @@ static int open_ports(struct bench *bench, char addresses[2][PCI_ADDRESS_SIZE]) 
 int main(int argc, char **argv) {
     char addresses[2][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2};
     if (argc != 1 && argc != 3) {
-        fprintf(stderr, "usage: bench [IN_ADDRESS OUT_ADDRESS]\nFrames must be coming in at IN_ADDRESS; see make bench.\n");
+        fprintf(stderr,
+                "usage: bench [IN_ADDRESS OUT_ADDRESS]\nFrames must be coming in at IN_ADDRESS; see make bench.\n");
         return 2;
     }
     for (int i = 1; i < argc; i++)

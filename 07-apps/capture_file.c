@@ -20,8 +20,8 @@ enum {
     LINKTYPE_ETHERNET = 1,
 };
 
-// All in the byte order of the machine that writes; the magic number tells a reader which that was, and that times are
-// in nanoseconds.
+// All in the byte order of the machine that writes; the magic number tells a reader which that was, and that times
+// are in nanoseconds.
 struct file_header {
     uint32_t magic;
     uint16_t version_major, version_minor;

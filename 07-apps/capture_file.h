@@ -2,9 +2,10 @@
 //
 // The format is small: a 24-byte header, then for each packet 16 bytes of time and lengths, and its bytes. A reader
 // that finds half a packet at the end calls the file damaged. But a write that is under way when a process is killed
-// may stop half way, and so may one that fills the disk. So the file is written by a process of its own: the capturing
-// program feeds it through a pipe, and whatever happens to that program, the writer writes out the whole packets that
-// it has, and only those. If the disk is full, it cuts the file back to the last whole packet and says so.
+// may stop half way, and so may one that fills the disk. So the file is written by a process of its own: the
+// capturing program feeds it through a pipe, and whatever happens to that program, the writer writes out the whole
+// packets that it has, and only those. If the disk is full, it cuts the file back to the last whole packet and says
+// so.
 #pragma once
 
 #include <stdint.h>

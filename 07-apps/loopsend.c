@@ -1,8 +1,8 @@
 // loopsend: how many packets a second?
 //
 // Sends numbered UDP packets as fast as the card takes them, receives them on a second port, and accounts for every
-// single one: lost, reordered, corrupt. The rates it prints are counted by the cards, not by this program, and at the end
-// the two are compared.
+// single one: lost, reordered, corrupt. The rates it prints are counted by the cards, not by this program, and at the
+// end the two are compared.
 
 #include <errno.h>
 #include <getopt.h>
@@ -25,10 +25,10 @@ enum {
     LARGEST_BATCH = 256,
     POOL_BUFFERS = 2048,
     LINK_TIMEOUT_MS = 10000,
-    STALLED_MS = 2000,       // a card that takes no packet for so long has stopped
-    LAST_PACKETS_MS = 500,   // how long to wait, once all is sent, for a packet that is still on its way
+    STALLED_MS = 2000,      // a card that takes no packet for so long has stopped
+    LAST_PACKETS_MS = 500,  // how long to wait, once all is sent, for a packet that is still on its way
     INTERRUPT_INTERVAL_US = 20,
-    IDLE_MS = 1,             // the longest sleep while there is something to send
+    IDLE_MS = 1,  // the longest sleep while there is something to send
 };
 
 struct options {
@@ -147,11 +147,12 @@ static int print_summary(struct loop *loop) {
     // What never came has left no gap to be seen; it is missing at the end.
     nic_read_stats(loop->rx, &loop->rx_stats);
     counts->lost += counts->sent - loop->expected;
-    printf("%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " reordered, %" PRIu64 " corrupt; the card counted %" PRIu64
-           " received, %" PRIu64 " missed, %" PRIu64 " damaged\n",
+    printf("%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " reordered, %" PRIu64
+           " corrupt; the card counted %" PRIu64 " received, %" PRIu64 " missed, %" PRIu64 " damaged\n",
            counts->received, counts->lost, counts->reordered, counts->corrupt, loop->rx_stats.rx_packets,
            loop->rx_stats.rx_missed, loop->rx_stats.rx_errors);
-    if (counts->foreign) printf("%" PRIu64 " packets of somebody else were received and left alone\n", counts->foreign);
+    if (counts->foreign)
+        printf("%" PRIu64 " packets of somebody else were received and left alone\n", counts->foreign);
     if (loop->options.interrupts) printf("woken %" PRIu64 " times by an interrupt\n", loop->interrupts.wakeups);
     return counts->lost || counts->corrupt ? -1 : 0;
 }
@@ -281,18 +282,23 @@ static const char usage[] =
     "  --interrupts   sleep when nothing comes, instead of asking again and again\n"
     "  --help         this text\n"
     "\n"
-    "Addresses are PCI addresses, 0000:04:00.0 or 04:00.0. Without any, " DEFAULT_ADDRESS " sends and " DEFAULT_ADDRESS_2 "\n"
+    "Addresses are PCI addresses, 0000:04:00.0 or 04:00.0. Without any, " DEFAULT_ADDRESS
+    " sends and " DEFAULT_ADDRESS_2 "\n"
     "receives; with one, that port only sends. Exits with 0 if nothing was lost or corrupted, 1 if something was or\n"
     "something failed, 2 if the command line makes no sense.\n";
 
 static int parse(int argc, char **argv, struct options *options) {
     static const struct option names[] = {
-        {"seconds", required_argument, NULL, 's'}, {"count", required_argument, NULL, 'c'},
-        {"size", required_argument, NULL, 'z'},    {"batch", required_argument, NULL, 'b'},
-        {"interrupts", no_argument, NULL, 'i'},    {"help", no_argument, NULL, 'h'},
+        {"seconds", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'c'},
+        {"size", required_argument, NULL, 'z'},
+        {"batch", required_argument, NULL, 'b'},
+        {"interrupts", no_argument, NULL, 'i'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
-    *options = (struct options){.size = SMALLEST_FRAME, .batch = 32, .addresses = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2}};
+    *options =
+        (struct options){.size = SMALLEST_FRAME, .batch = 32, .addresses = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2}};
     int error = 0;
     for (int option; !error && (option = getopt_long(argc, argv, "", names, NULL)) >= 0;) {
         switch (option) {

@@ -20,8 +20,8 @@ static uint32_t ip_checksum(const uint8_t *header) {
 }
 
 void numbered_packet_prepare(uint8_t *frame, uint32_t length, const uint8_t to[6], const uint8_t from[6]) {
-    // 198.18.0.0/15 is set aside for measuring networks (RFC 2544). Port 9 is "discard". A UDP checksum of 0 means that
-    // there is none; the number has its own check.
+    // 198.18.0.0/15 is set aside for measuring networks (RFC 2544). Port 9 is "discard". A UDP checksum of 0 means
+    // that there is none; the number has its own check.
     static const uint8_t ip[] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2};
     memcpy(frame, to, 6);
     memcpy(frame + 6, from, 6);

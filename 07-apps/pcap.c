@@ -1,7 +1,7 @@
 // pcap: what is on the wire, for Wireshark.
 //
-// Receives everything that comes to a port, stamps it with the time, and hands it to the file (capture_file.c). That is
-// all; so here one can see how little a program needs of the driver: open, promiscuous, receive, give back, close.
+// Receives everything that comes to a port, stamps it with the time, and hands it to the file (capture_file.c). That
+// is all; so here one can see how little a program needs of the driver: open, promiscuous, receive, give back, close.
 
 #include <errno.h>
 #include <getopt.h>
@@ -133,7 +133,8 @@ static const char usage[] =
     "  --help           this text\n"
     "\n"
     "FILE is overwritten; - is standard output: 07-apps/pcap - | tshark -r -\n"
-    "ADDRESS is a PCI address, 0000:05:00.0 or 05:00.0; without it, " DEFAULT_ADDRESS_2 ", where loopsend's packets arrive.\n"
+    "ADDRESS is a PCI address, 0000:05:00.0 or 05:00.0; without it, " DEFAULT_ADDRESS_2
+    ", where loopsend's packets arrive.\n"
     "Exits with 0 if all went well, 1 if something failed, 2 if the command line makes no sense.\n";
 
 static int parse(int argc, char **argv, struct options *options) {

@@ -24,7 +24,8 @@ static long packets_in_file(uint32_t snaplen) {
     uint8_t header[FILE_HEADER];
     static uint8_t packet[2000];
     long packets = -1;
-    if (fread(header, 1, FILE_HEADER, file) == FILE_HEADER && !memcmp(header, "\x4d\x3c\xb2\xa1\x02\x00\x04\x00", 8)) {
+    if (fread(header, 1, FILE_HEADER, file) == FILE_HEADER &&
+        !memcmp(header, "\x4d\x3c\xb2\xa1\x02\x00\x04\x00", 8)) {
         uint32_t fields[4];
         size_t got = 0;
         for (packets = 0; (got = fread(fields, 1, PACKET_HEADER, file)) == PACKET_HEADER; packets++) {

@@ -16,7 +16,7 @@ int cli_pci_address(const char *text, char address[PCI_ADDRESS_SIZE]);
 // A whole decimal number in [low, high]. 0, or -EINVAL after naming option, text and range.
 int cli_number(const char *option, const char *text, uint64_t low, uint64_t high, uint64_t *value);
 
-// From now on SIGINT and SIGTERM only set cli_stop, which a program's loop looks at. A second one ends the program the
-// hard way, for the case that the loop hangs.
+// From now on SIGINT and SIGTERM only set cli_stop, which a program's loop looks at. A second one ends the program
+// the hard way, for the case that the loop hangs.
 void cli_stop_on_signals(void);
 bool cli_stop(void);

@@ -24,7 +24,8 @@ static inline uint64_t clock_cycles(void) {
 }
 
 static inline void sleep_us(uint64_t microseconds) {
-    struct timespec pause = {.tv_sec = (time_t)(microseconds / 1000000), .tv_nsec = (long)(microseconds % 1000000) * 1000};
+    struct timespec pause = {.tv_sec = (time_t)(microseconds / 1000000),
+                             .tv_nsec = (long)(microseconds % 1000000) * 1000};
     while (nanosleep(&pause, &pause) < 0) {
     }
 }

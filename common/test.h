@@ -20,13 +20,13 @@ static inline int test_check_(int ok, const char *file, int line, const char *wh
 
 #define CHECK(condition) test_check_(!!(condition), __FILE__, __LINE__, #condition)
 
-#define CHECK_EQ(actual, expected)                                                                             \
-    __extension__({                                                                                            \
-        unsigned long long actual_ = (unsigned long long)(actual), expected_ = (unsigned long long)(expected); \
-        char text_[256];                                                                                       \
-        snprintf(text_, sizeof text_, "%s is %llu (0x%llx), expected %llu (0x%llx)", #actual, actual_,         \
-                 actual_, expected_, expected_);                                                               \
-        test_check_(actual_ == expected_, __FILE__, __LINE__, text_);                                          \
+#define CHECK_EQ(actual, expected)                                                                                   \
+    __extension__({                                                                                                  \
+        unsigned long long actual_ = (unsigned long long)(actual), expected_ = (unsigned long long)(expected);       \
+        char text_[256];                                                                                             \
+        snprintf(text_, sizeof text_, "%s is %llu (0x%llx), expected %llu (0x%llx)", #actual, actual_, actual_,      \
+                 expected_, expected_);                                                                              \
+        test_check_(actual_ == expected_, __FILE__, __LINE__, text_);                                                \
     })
 
 // For what cannot be tried here, with the reason; it shows in the summary.
