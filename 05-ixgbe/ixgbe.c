@@ -168,14 +168,14 @@ static int set_up_receive_unit(struct ixgbe *ixgbe) {
     return 0;
 }
 
-// 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is
-// enabled (4.6.7.1) hand it the first descriptors.
 static void ring_rx_doorbell(struct ixgbe *ixgbe, uint32_t queue) {
     const struct ring *ring = &ixgbe->rx[queue].ring;
     barrier_before_doorbell();
     ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_RDT, queue), ring_slot(ring, ring->tail));
 }
 
+// 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is
+// enabled (4.6.7.1) hand it the first descriptors.
 static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), format = ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue);
     set_ring(ixgbe, &ixgbe->rx[queue].ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue),
