@@ -19,7 +19,10 @@
 #include "ixgbe_descriptors.h"
 #include "log.h"
 
-enum { CLEAN_AT = 2 * RING_REPORT_EVERY };  // packets in a TX ring from which on it pays to look for sent ones
+enum {
+    CLEAN_AT = 2 * RING_REPORT_EVERY,  // packets in a TX ring from which on it pays to look for sent ones
+    QUEUE_TIMEOUT_MS = 1000,           // microseconds would do, on a machine that is not busy with something else
+};
 
 static const uint32_t GONE = 0xffffffff;  // what every register of a card that was pulled out reads as
 
@@ -113,7 +116,8 @@ static void accumulate_stats(struct ixgbe *ixgbe) {
     stats->rx_bytes += read_bytes(ixgbe, IXGBE_GORCL, IXGBE_GORCH);
     stats->tx_bytes += read_bytes(ixgbe, IXGBE_GOTCL, IXGBE_GOTCH);
     stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(RXMPC, 0));
-    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues; queue++)
+    // Only several queues drop packets one by one, see DROP_EN.
+    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && ixgbe->nic.rx_queues > 1; queue++)
         stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, queue));
     stats->rx_errors += ixgbe_read(ixgbe, IXGBE_CRCERRS) + ixgbe_read(ixgbe, IXGBE_RLEC);
 }
@@ -188,7 +192,7 @@ static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
                     (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
     ixgbe_set(ixgbe, control, IXGBE_RXDCTL_ENABLE);
-    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, 100, "enabling of an RX queue");
+    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, QUEUE_TIMEOUT_MS, "enabling of an RX queue");
     if (error) return error;
     ring_fill(&ixgbe->rx[queue].ring, &ixgbe_rx_format, ixgbe->rx[queue].pool);
     ring_rx_doorbell(ixgbe, queue);
@@ -235,7 +239,7 @@ static int start_tx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     // those that ask for a report.
     ixgbe_write(ixgbe, control, 32u << IXGBE_TXDCTL_PTHRESH_SHIFT | 8u << IXGBE_TXDCTL_HTHRESH_SHIFT);
     ixgbe_set(ixgbe, control, IXGBE_TXDCTL_ENABLE);
-    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, 100, "enabling of a TX queue");
+    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, QUEUE_TIMEOUT_MS, "enabling of a TX queue");
 }
 
 static int start_transmit_queues(struct ixgbe *ixgbe) {
@@ -349,12 +353,12 @@ static void stop(struct ixgbe *ixgbe) {
     for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++) {
         uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue);
         ixgbe_clear(ixgbe, control, IXGBE_RXDCTL_ENABLE);
-        error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, 0, 100, "stopping of an RX queue");
+        error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, 0, QUEUE_TIMEOUT_MS, "stopping of an RX queue");
     }
     for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++) {
         uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
         ixgbe_clear(ixgbe, control, IXGBE_TXDCTL_ENABLE);
-        error = wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, 0, 100, "stopping of a TX queue");
+        error = wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, 0, QUEUE_TIMEOUT_MS, "stopping of a TX queue");
     }
     sleep_us(100);
     if (!error) error = stop_bus_mastering(ixgbe);
