@@ -131,6 +131,8 @@ uint32_t queue_control_peek(const struct sim_device *device, uint32_t offset, ui
 
 uint32_t queue_control_read(struct sim_device *device, uint32_t offset, uint32_t value) {
     struct queue *queue = (struct queue *)(uintptr_t)queue_of(device, offset);
+    // A driver may give a queue 10 ms and not sleep meanwhile, so that the device's thread gets no processor.
+    if (!device->front.every_access_seen) queues_scan(device);
     queue->observed = true;
     device->scan = true;
     return queue_control_peek(device, offset, value);
