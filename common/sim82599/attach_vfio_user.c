@@ -14,8 +14,9 @@
 // allows, or the end of the connection; only then does anything look inside. What is wrong inside is answered with an
 // error and changes nothing.
 //
-// A guest's IOMMU maps page by page, and the monitor sends each page as a message with the same file. A file is mapped
-// here once and whole; then neighbouring pages of it are neighbouring memory, and iommu.c makes one interval of them.
+// A guest's IOMMU maps page by page, and the monitor sends each page as a message with the same file. A file is
+// mapped here once and whole; then neighbouring pages of it are neighbouring memory, and iommu.c makes one interval
+// of them.
 #define _GNU_SOURCE
 #include "attach_vfio_user.h"
 
@@ -44,7 +45,7 @@
 enum {
     PAGE = 4096,
     CONFIG_SIZE = 4096,
-    MESSAGE_FDS = 16,              // in one message: as many as QEMU would ever send
+    MESSAGE_FDS = 16,               // in one message: as many as QEMU would ever send
     TRANSFER_SIZE = SIM_BAR0_SIZE,  // bytes in one REGION_READ or REGION_WRITE
     MAPPINGS = 65535,
     FILES = 32,
@@ -86,8 +87,8 @@ struct vfio_user {
     struct sockaddr_un address;
     ino_t socket_number;  // of the file that we have made at the address
     int listener;
-    int client;     // -1: nobody
-    bool greeted;   // VERSION has been agreed on
+    int client;                // -1: nobody
+    bool greeted;              // VERSION has been agreed on
     bool memory_without_file;  // reported
 
     struct file files[FILES];
@@ -109,8 +110,9 @@ struct vfio_user {
     _Alignas(8) uint8_t answer[sizeof(struct transfer) + TRANSFER_SIZE];
 };
 
-_Static_assert(offsetof(struct vfio_user, answer) == offsetof(struct vfio_user, reply) + sizeof(struct header),
-               "a reply goes out in one piece");
+_Static_assert(offsetof(struct vfio_user, payload) == offsetof(struct vfio_user, request) + sizeof(struct header) &&
+                   offsetof(struct vfio_user, answer) == offsetof(struct vfio_user, reply) + sizeof(struct header),
+               "a message lies there in one piece");
 
 __attribute__((format(printf, 2, 3))) static void say(const struct vfio_user *server, const char *format, ...) {
     char text[256];
@@ -140,7 +142,8 @@ static void sigbus(int number, siginfo_t *info, void *context) {
         }
     }
     (void)number, (void)context;
-    sigaction(SIGBUS, &sigbus_before, NULL);  // not ours: the access is repeated, and ends as it would have without us
+    // Not ours: the access is repeated, and ends as it would have ended without us.
+    sigaction(SIGBUS, &sigbus_before, NULL);
 }
 
 static void catch_sigbus(void) {
@@ -213,10 +216,10 @@ static long dma_map(struct vfio_user *server, uint32_t length) {
     if (!map.size || (map.offset | map.iova | map.size) % PAGE || map.iova + map.size - 1 < map.iova) return -EINVAL;
     if (iommu_mappings(server->iommu) >= MAPPINGS) return -ENOSPC;
     if (server->fd_count == 0) {
-        // A monitor's own memory, such as a boot ROM. No driver has its rings there, so it is taken note of as what it
-        // is for us: not there. DMA to it is a fault.
+        // A monitor's own memory, such as a boot ROM. No driver has its rings there, so it is taken note of as what
+        // it is for us: not there. DMA to it is a fault.
         forget(server, map.iova, map.size);
-        if (!server->memory_without_file) say(server, "some guest memory comes without a file; no DMA is possible there");
+        if (!server->memory_without_file) say(server, "some guest memory has no file behind it: no DMA there");
         server->memory_without_file = true;
         return 0;
     }
@@ -233,8 +236,8 @@ static long dma_map(struct vfio_user *server, uint32_t length) {
     return error;
 }
 
-// Whatever lies inside is forgotten. That nothing lies there is no error: when QEMU changes an address space it unmaps
-// large ranges of it to be sure.
+// Whatever lies inside is forgotten. That nothing lies there is no error: when QEMU changes an address space it
+// unmaps large ranges of it to be sure.
 static long dma_unmap(struct vfio_user *server, uint32_t length) {
     struct vfio_user_dma_unmap {
         uint32_t argsz, flags;
@@ -386,9 +389,9 @@ static long region_write_multi(struct vfio_user *server, uint32_t length) {
     return sizeof count;
 }
 
-// No part of a region is offered for mapping. Tails that the client writes behind our back would have to be watched, and
-// a server that never sleeps halves what a guest on two processors can do; and QEMU would wait for each other register
-// write to be answered, which it does not while nothing is mapped.
+// No part of a region is offered for mapping. Tails that the client writes behind our back would have to be watched,
+// and a server that never sleeps halves what a guest on two processors can do; and QEMU would wait for each other
+// register write to be answered, which it does not while nothing is mapped.
 static long get_region_info(struct vfio_user *server, uint32_t length) {
     struct vfio_region_info info;
     (void)length;
@@ -421,8 +424,8 @@ static void signal_event(int event) {
     if (event >= 0 && write(event, &one, sizeof one) < 0) return;
 }
 
-// VFIO masks INTx when it has fired, and the client unmasks it when the guest is done. If the level is still high then,
-// it fires again.
+// VFIO masks INTx when it has fired, and the client unmasks it when the guest is done. If the level is still high
+// then, it fires again.
 static void update_intx(struct vfio_user *server) {
     enum { COMMAND = 4, COMMAND_INTX_DISABLE = 1 << 10, STATUS_INTERRUPT = 1 << 3 };
     uint16_t command_and_status[2];
@@ -565,7 +568,8 @@ static long version(struct vfio_user *server, uint32_t length) {
 }
 
 static long get_info(struct vfio_user *server, uint32_t length) {
-    uint32_t info[4] = {sizeof info, VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI, VFIO_PCI_NUM_REGIONS, IRQ_TYPES};
+    const uint32_t flags = VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI;
+    const uint32_t info[4] = {sizeof info, flags, VFIO_PCI_NUM_REGIONS, IRQ_TYPES};
     uint32_t argsz;
     (void)length;
     memcpy(&argsz, server->payload, sizeof argsz);
@@ -663,11 +667,12 @@ static enum progress receive(struct vfio_user *server) {
     uint32_t head = sizeof server->request;
     bool in_head = server->received < head;
     struct iovec bytes = {
-        .iov_base = in_head ? (uint8_t *)&server->request + server->received : server->payload + server->received - head,
+        .iov_base = (uint8_t *)&server->request + server->received,
         .iov_len = (in_head ? head : server->request.size) - server->received,
     };
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof server->fds)];
-    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     ssize_t length = recvmsg(server->client, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) return NOTHING;
     if (length <= 0) {
@@ -796,7 +801,7 @@ static int listen_at(struct vfio_user *server, const char *path) {
     if (!error && (listen(server->listener, 8) != 0 || stat(path, &status) != 0)) error = -errno;
     if (!error) server->socket_number = status.st_ino;
     if (error == -EADDRINUSE) {
-        say(server, "%s is in use: another server listens there, or it is no socket; remove it or name another", path);
+        say(server, "%s is in use: another server listens there, or it is no socket; name another path", path);
     } else if (error) {
         say(server, "cannot listen at %s: %s", path, strerror(-error));
     }
@@ -857,4 +862,6 @@ void vfio_user_close(struct vfio_user *server) {
     free(server);
 }
 
-struct sim_device *vfio_user_device(const struct vfio_user *server) { return server->device; }
+struct sim_device *vfio_user_device(const struct vfio_user *server) {
+    return server->device;
+}

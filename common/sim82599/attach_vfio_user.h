@@ -1,8 +1,8 @@
 // attach_vfio_user.h: a port behind a UNIX socket, where a virtual machine monitor finds it.
 //
-// The monitor (QEMU's device vfio-user-pci) is the client, we are the server, and vfio-user is what they talk: the calls
-// of VFIO as messages. One client at a time; the next one waits until it has gone. With each client the device begins
-// as after power-on.
+// The monitor (QEMU's device vfio-user-pci) is the client, we are the server, and vfio-user is what they talk: the
+// calls of VFIO as messages. One client at a time; the next one waits until it has gone. With each client the device
+// begins as after power-on.
 //
 // Nothing here waits or locks. The caller has an event loop, and calls from one thread.
 #pragma once

@@ -1,9 +1,9 @@
 // sim82599d.c: a machine with one or two 82599 ports for others to plug in: each port is a socket, see
 // attach_vfio_user.h. QEMU connects and shows the port to its guest as a PCI device.
 //
-// One loop serves all sockets and gives the devices their turns. When nothing moves any more it sleeps until a message
-// comes or a device's timer runs out. To stay awake a little longer, because a busy guest comes back soon, was tried: it
-// takes the processor from an emulated guest, and then everything is slower.
+// One loop serves all sockets and gives the devices their turns. When nothing moves any more it sleeps until a
+// message comes or a device's timer runs out. To stay awake a little longer, because a busy guest comes back soon,
+// was tried: it takes the processor from an emulated guest, and then everything is slower.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
@@ -25,7 +25,7 @@
 
 enum {
     PORTS = 2,
-    STEPS_A_TURN = 16,  // then the sockets are looked at again: some wires never fall silent
+    STEPS_A_TURN = 16,       // then the sockets are looked at again: some wires never fall silent
     LISTEN_NS = 500 * 1000,  // how often a wire that leaves the process is looked at
 };
 
@@ -53,7 +53,7 @@ static const char usage[] =
     "A software 82599 with one or two ports, each a vfio-user server on a UNIX socket. In QEMU 10.1 or later, with\n"
     "guest memory that can be shared (-object memory-backend-memfd,share=on), a port is\n"
     "  -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"PATH0\"}}'\n"
-    "Prints \"ready\" on standard error when all sockets listen. SIGINT or SIGTERM ends it, and removes the sockets.\n"
+    "Prints \"ready\" on standard error when all sockets listen. SIGINT or SIGTERM ends it and removes them.\n"
     "\n"
     "  --socket PATH         port 0, and the second time port 1. A socket left by a dead server is replaced\n"
     "  --wire SPEC           what the ports' cables are plugged into\n"
@@ -67,14 +67,15 @@ static const char usage[] =
     "                          tap:NAME                    a TAP interface of this host\n"
     "                          unplugged                   no light\n"
     "                        and \",paced\" after any: no faster than 10 Gbit/s\n"
-    "  --fault LIST          break both ports deliberately; LIST is NAME or NAME@N (from the Nth register access on),\n"
-    "                        with commas between: reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, link-down,\n"
+    "  --fault LIST          break both ports deliberately; LIST is NAME or NAME@N (from the Nth register access\n"
+    "                        on), with commas between: reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, "
+    "link-down,\n"
     "                        link-flap, lost-interrupts, no-rx-descriptors, unplugged, iommu\n"
     "  --fault0 LIST, --fault1 LIST\n"
     "                        the same for one port\n"
     "  --trace [FILE]        write down all that happens, to FILE or to standard error\n"
-    "  --machine NAME        which machine the ports stand in (default \"default\"); with only one port here the other\n"
-    "                        end of the cable is another process in the same machine, such as scripts/sim starts\n"
+    "  --machine NAME        which machine the ports stand in (default \"default\"); with only one port here the\n"
+    "                        other end of the cable is another process in it, such as scripts/sim starts\n"
     "  --help                this text\n";
 
 // ---- Command line ----
@@ -94,7 +95,7 @@ static void set_for_all(const char *values[PORTS], const char *value) {
 }
 
 static void add_socket(struct options *options, const char *path) {
-    if (options->ports == PORTS) refuse("--socket %s: there are %d ports, and each has its socket already", path, PORTS);
+    if (options->ports == PORTS) refuse("--socket %s: there are only %d ports, and they have theirs", path, PORTS);
     options->sockets[options->ports++] = path;
 }
 
@@ -111,11 +112,16 @@ static const char *trace_file(int count, char **words, const char *given) {
 enum { SOCKET = 256, WIRE, WIRE0, WIRE1, FAULT, FAULT0, FAULT1, TRACE, MACHINE, HELP };
 
 static const struct option long_options[] = {
-    {"socket", required_argument, NULL, SOCKET}, {"wire", required_argument, NULL, WIRE},
-    {"wire0", required_argument, NULL, WIRE0},   {"wire1", required_argument, NULL, WIRE1},
-    {"fault", required_argument, NULL, FAULT},   {"fault0", required_argument, NULL, FAULT0},
-    {"fault1", required_argument, NULL, FAULT1}, {"trace", optional_argument, NULL, TRACE},
-    {"machine", required_argument, NULL, MACHINE}, {"help", no_argument, NULL, HELP},
+    {"socket", required_argument, NULL, SOCKET},
+    {"wire", required_argument, NULL, WIRE},
+    {"wire0", required_argument, NULL, WIRE0},
+    {"wire1", required_argument, NULL, WIRE1},
+    {"fault", required_argument, NULL, FAULT},
+    {"fault0", required_argument, NULL, FAULT0},
+    {"fault1", required_argument, NULL, FAULT1},
+    {"trace", optional_argument, NULL, TRACE},
+    {"machine", required_argument, NULL, MACHINE},
+    {"help", no_argument, NULL, HELP},
     {NULL, 0, NULL, 0},
 };
 

@@ -1,5 +1,6 @@
-// test_vfio_user.c: what a virtual machine monitor sees of a port: its answers, its interrupts, and what it does to the
-// memory that it was given. And what a client sees that does not keep to the rules: an error, or a closed connection.
+// test_vfio_user.c: what a virtual machine monitor sees of a port: its answers, its interrupts, and what it does to
+// the memory that it was given. And what a client sees that does not keep to the rules: an error, or a closed
+// connection.
 #include "test_vfio_user.h"
 
 #include <fcntl.h>
@@ -73,7 +74,8 @@ static void test_version(void) {
     static const struct {
         const char *what, *payload;
         uint32_t length;
-    } refused[] = {{"another major version", "\1\0\0\0", 4}, {"half a version", "\0\0", 2}, {"no end", "\0\0\0\0{}", 6}};
+    } refused[] = {
+        {"another major version", "\1\0\0\0", 4}, {"half a version", "\0\0", 2}, {"no end", "\0\0\0\0{}", 6}};
     for (unsigned i = 0; i < sizeof refused / sizeof *refused; i++) {
         CHECK(client_connect(&client, server, path));
         CHECK(request(&client, VERSION, refused[i].payload, refused[i].length) > 0);
@@ -150,7 +152,8 @@ static void test_regions(void) {
     CHECK_EQ(write_region(&client, BAR2, 0, 4, 0xffffffff), 0);
     CHECK_EQ(read_region(&client, BAR2, 4, 4), read_region(&client, BAR0, 0x1fffc, 4));
 
-    // The MSI-X table keeps what is written, and begins with every vector masked. The pending bits are not to be written.
+    // The MSI-X table keeps what is written, and begins with every vector masked. The pending bits are not to be
+    // written.
     CHECK_EQ(read_region(&client, BAR4, 16 * 63 + 12, 4), 1);
     CHECK_EQ(write_region(&client, BAR4, 16 * 63, 8, UINT64_C(0xfee00000)), 0);
     CHECK_EQ(read_region(&client, BAR4, 16 * 63, 8), UINT64_C(0xfee00000));
@@ -161,9 +164,11 @@ static void test_regions(void) {
         uint32_t region, count;
         uint64_t offset;
     } outside[] = {
-        {BAR0, 4, 0x20000}, {BAR0, 4, 0x1fffd},   {BAR0, 4, UINT64_MAX}, {BAR0, 4, UINT64_MAX - 3}, {BAR0, 0, 0},
-        {1, 4, 0},          {BAR2, 4, 0x1e},      {BAR4, 8, 0x3ffc},     {6, 1, 0},                 {CONFIG, 4, 0xffe},
-        {8, 1, 0},          {9, 1, 0},            {UINT32_MAX, 1, 0},    {BAR0, 0x20001, 0},        {BAR0, UINT32_MAX, 0},
+        {BAR0, 4, 0x20000},        {BAR0, 4, 0x1fffd}, {BAR0, 4, UINT64_MAX},
+        {BAR0, 4, UINT64_MAX - 3}, {BAR0, 0, 0},       {1, 4, 0},
+        {BAR2, 4, 0x1e},           {BAR4, 8, 0x3ffc},  {6, 1, 0},
+        {CONFIG, 4, 0xffe},        {8, 1, 0},          {9, 1, 0},
+        {UINT32_MAX, 1, 0},        {BAR0, 0x20001, 0}, {BAR0, UINT32_MAX, 0},
     };
     for (unsigned i = 0; i < sizeof outside / sizeof *outside; i++) {
         struct transfer transfer = {outside[i].offset, outside[i].region, outside[i].count, {0}};
@@ -285,12 +290,13 @@ static void send_frame(unsigned index) {
     uint8_t *frame = memory + TX_BUFFER;
     for (unsigned i = 0; i < FRAME; i++) frame[i] = (uint8_t)(i * 7 + index);
     memcpy(frame, "\2\0\0\0\0\1\2\0\0\0\0\2\x88\xb5", 14);
-    *tx_descriptor(index) = (union ixgbe_tx_desc){.read = {
-        .iova = IOVA + TX_BUFFER,
-        .command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS |
-                   IXGBE_TXD_CMD_RS | FRAME,
-        .options = (uint32_t)FRAME << IXGBE_TXD_OPT_PAYLEN_SHIFT,
-    }};
+    *tx_descriptor(index) =
+        (union ixgbe_tx_desc){.read = {
+                                  .iova = IOVA + TX_BUFFER,
+                                  .command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_EOP |
+                                             IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS | FRAME,
+                                  .options = (uint32_t)FRAME << IXGBE_TXD_OPT_PAYLEN_SHIFT,
+                              }};
     reg_write(&client, IXGBE_TDT, index + 1);
 }
 
@@ -384,7 +390,7 @@ static void test_map_refuses(void) {
     int ends[2];
     CHECK(pipe2(ends, O_CLOEXEC) == 0);
 
-    CHECK_EQ(map(&client, memory_file, 0, IOVA, MEMORY + PAGE, 3), EINVAL);       // beyond the end of the file
+    CHECK_EQ(map(&client, memory_file, 0, IOVA, MEMORY + PAGE, 3), EINVAL);  // beyond the end of the file
     CHECK_EQ(map(&client, memory_file, MEMORY, IOVA, PAGE, 3), EINVAL);
     CHECK_EQ(map(&client, memory_file, UINT64_MAX - PAGE + 1, IOVA, PAGE, 3), EINVAL);
     CHECK_EQ(map(&client, memory_file, PAGE, IOVA, UINT64_MAX - PAGE + 1, 3), EINVAL);
@@ -404,7 +410,8 @@ static void test_map_refuses(void) {
     CHECK_EQ(request_with_fds(&client, DMA_MAP, &message, sizeof message, &memory_file, 1), EINVAL);
     message.argsz = 32;
     CHECK_EQ(request_with_fds(&client, DMA_MAP, &message, sizeof message - 1, &memory_file, 1), EINVAL);
-    CHECK_EQ(request_with_fds(&client, DMA_MAP, &message, sizeof message, (int[]){memory_file, memory_file}, 2), EINVAL);
+    CHECK_EQ(request_with_fds(&client, DMA_MAP, &message, sizeof message, (int[]){memory_file, memory_file}, 2),
+             EINVAL);
     close(read_only);
     close(ends[0]);
     close(ends[1]);
@@ -594,11 +601,13 @@ static void test_set_irqs_refuses(void) {
         {REQ, DATA_EVENTFD | TRIGGER, 0, 1, 1, EINVAL},
     };
     for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        int error = set_irqs(&client, wrong[i].index, wrong[i].flags, wrong[i].start, wrong[i].count, events, wrong[i].fds);
+        int error =
+            set_irqs(&client, wrong[i].index, wrong[i].flags, wrong[i].start, wrong[i].count, events, wrong[i].fds);
         if (error != wrong[i].error) printf("case %u:\n", i);
         CHECK_EQ(error, wrong[i].error);
     }
-    CHECK_EQ(set_irqs(&client, MSIX, DATA_EVENTFD | TRIGGER, 0, 2, (int[]){events[0], ends[1]}, 2), EINVAL);  // a pipe
+    CHECK_EQ(set_irqs(&client, MSIX, DATA_EVENTFD | TRIGGER, 0, 2, (int[]){events[0], ends[1]}, 2),
+             EINVAL);  // a pipe
     CHECK_EQ(set_irqs(&client, MSIX, DATA_EVENTFD | TRIGGER, 0, 1, &memory_file, 1), EINVAL);
     struct irq_set message = {19, DATA_NONE | TRIGGER, MSIX, 0, 0, {0}};
     CHECK_EQ(request(&client, SET_IRQS, &message, IRQ_SET_HEAD), EINVAL);
@@ -696,8 +705,8 @@ static void test_socket_file(void) {
 
 static void test_unknown_commands(void) {
     CHECK(begin());
-    static const uint16_t unknown[] = {0, GET_REGION_IO_FDS, DMA_READ, DMA_WRITE, DIRTY_PAGES, DEVICE_FEATURE, 17, 18, 19,
-                                       255, 0x7fff, 0xffff};
+    static const uint16_t unknown[] = {
+        0, GET_REGION_IO_FDS, DMA_READ, DMA_WRITE, DIRTY_PAGES, DEVICE_FEATURE, 17, 18, 19, 255, 0x7fff, 0xffff};
     for (unsigned i = 0; i < sizeof unknown / sizeof *unknown; i++) {
         CHECK_EQ(request(&client, unknown[i], (uint32_t[8]){32}, 32), ENOTSUP);
         CHECK_EQ(reply_length, 0);

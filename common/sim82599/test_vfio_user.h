@@ -24,9 +24,22 @@
 #include "wire.h"
 
 enum command {
-    VERSION = 1, DMA_MAP = 2, DMA_UNMAP = 3, GET_INFO = 4, GET_REGION_INFO = 5, GET_REGION_IO_FDS = 6, GET_IRQ_INFO = 7,
-    SET_IRQS = 8, REGION_READ = 9, REGION_WRITE = 10, DMA_READ = 11, DMA_WRITE = 12, RESET = 13, DIRTY_PAGES = 14,
-    REGION_WRITE_MULTI = 15, DEVICE_FEATURE = 16,
+    VERSION = 1,
+    DMA_MAP = 2,
+    DMA_UNMAP = 3,
+    GET_INFO = 4,
+    GET_REGION_INFO = 5,
+    GET_REGION_IO_FDS = 6,
+    GET_IRQ_INFO = 7,
+    SET_IRQS = 8,
+    REGION_READ = 9,
+    REGION_WRITE = 10,
+    DMA_READ = 11,
+    DMA_WRITE = 12,
+    RESET = 13,
+    DIRTY_PAGES = 14,
+    REGION_WRITE_MULTI = 15,
+    DEVICE_FEATURE = 16,
 };
 enum { TYPE = 0x0f, REPLY = 0x01, NO_REPLY = 0x10, ERROR = 0x20, CLOSED = -1, SILENCE = -2 };
 enum { BAR0 = 0, BAR2 = 2, BAR4 = 4, CONFIG = 7 };
@@ -58,7 +71,8 @@ static inline bool client_connect(struct client *client, struct vfio_user *serve
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) return false;
     memcpy(address.sun_path, path, strlen(path));
-    *client = (struct client){.server = server, .socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    *client =
+        (struct client){.server = server, .socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (connect(client->socket, (struct sockaddr *)&address, sizeof address) != 0) return false;
     let_server_work(server);
     return true;
@@ -70,7 +84,8 @@ static inline void client_close(struct client *client) {
 }
 
 // Bytes with descriptors beside them. False: the server has gone.
-static inline bool client_send(struct client *client, const void *bytes, size_t length, const int *fds, unsigned count) {
+static inline bool client_send(struct client *client, const void *bytes, size_t length, const int *fds,
+                               unsigned count) {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(256 * sizeof(int))];
     struct iovec data = {(void *)(uintptr_t)bytes, length};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
@@ -148,7 +163,8 @@ static inline uint64_t read_region(struct client *client, uint32_t region, uint6
     return value;
 }
 
-static inline int write_region(struct client *client, uint32_t region, uint64_t offset, uint32_t width, uint64_t value) {
+static inline int write_region(struct client *client, uint32_t region, uint64_t offset, uint32_t width,
+                               uint64_t value) {
     struct transfer transfer = {offset, region, width, {0}};
     memcpy(transfer.data, &value, width);
     return request(client, REGION_WRITE, &transfer, TRANSFER_HEAD + width);

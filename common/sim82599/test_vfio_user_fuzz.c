@@ -74,9 +74,11 @@ struct message {
 };
 
 static uint64_t edge(void) {
-    static const uint64_t edges[] = {0, 1, 3, 4, 15, 16, 31, 32, 63, 64, 255, 4095, 4096, 0x1fffc, 0x1fffd, 0x20000,
-                                     0x20001, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff, UINT64_C(1) << 32,
-                                     UINT64_C(1) << 63, UINT64_MAX - 4095, UINT64_MAX - 3, UINT64_MAX};
+    static const uint64_t edges[] = {
+        0,          1,          3,    4,     15,      16,      31,        32,        63,
+        64,         255,        4095, 4096,  0x1fffc, 0x1fffd, 0x20000,   0x20001,   0x7fffffff,
+        0x80000000, 0xfffffffc, -1u,  -4095, -3,      -1,      INT64_MAX, INT64_MIN, (uint64_t)1 << 32,
+    };
     return edges[below(sizeof edges / sizeof *edges)];
 }
 
@@ -140,10 +142,17 @@ static void make_driver_write(struct message *message) {
     static const struct {
         uint32_t offset, value;
     } switches[] = {
-        {IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE}, {IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN}, {IXGBE_FCTRL, 0x700},
+        {IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE},
+        {IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN},
+        {IXGBE_FCTRL, 0x700},
         {IXGBE_HLREG0, IXGBE_HLREG0_LPBK | IXGBE_HLREG0_TXPADEN | IXGBE_HLREG0_RXCRCSTRP | IXGBE_HLREG0_JUMBOEN},
-        {IXGBE_MAXFRS, 0x3e000000}, {IXGBE_GPIE, IXGBE_GPIE_MULTIPLE_MSIX | IXGBE_GPIE_EIAME}, {IXGBE_EIMS, 0x7fffffff},
-        {IXGBE_IVAR, 0x83828180}, {IXGBE_AUTOC, IXGBE_AUTOC_FLU}, {IXGBE_EIMS_EX, 0xffffffff}, {IXGBE_MRQC, 1},
+        {IXGBE_MAXFRS, 0x3e000000},
+        {IXGBE_GPIE, IXGBE_GPIE_MULTIPLE_MSIX | IXGBE_GPIE_EIAME},
+        {IXGBE_EIMS, 0x7fffffff},
+        {IXGBE_IVAR, 0x83828180},
+        {IXGBE_AUTOC, IXGBE_AUTOC_FLU},
+        {IXGBE_EIMS_EX, 0xffffffff},
+        {IXGBE_MRQC, 1},
     };
     uint32_t ring = one_in(2) ? IXGBE_TDBAL : IXGBE_RDBAL;
     uint32_t base = ring + below(4) * IXGBE_RDBAL_STRIDE, choice = below(7), offset, value;
@@ -200,9 +209,10 @@ static const struct {
     void (*make)(struct message *message);
     unsigned weight;
 } kinds[] = {
-    {REGION_WRITE, make_write, 40}, {REGION_READ, make_read, 10}, {DMA_MAP, make_map, 12},     {DMA_UNMAP, make_unmap, 4},
-    {SET_IRQS, make_irqs, 8},       {GET_INFO, make_info, 2},     {GET_IRQ_INFO, make_info, 2}, {GET_REGION_INFO, make_info, 2},
-    {REGION_WRITE_MULTI, make_multi, 6}, {VERSION, make_version, 1}, {RESET, make_nothing, 1}, {DEVICE_FEATURE, make_nothing, 1},
+    {REGION_WRITE, make_write, 40}, {REGION_READ, make_read, 10},    {DMA_MAP, make_map, 12},
+    {DMA_UNMAP, make_unmap, 4},     {SET_IRQS, make_irqs, 8},        {GET_INFO, make_info, 2},
+    {GET_IRQ_INFO, make_info, 2},   {GET_REGION_INFO, make_info, 2}, {REGION_WRITE_MULTI, make_multi, 6},
+    {VERSION, make_version, 1},     {RESET, make_nothing, 1},        {DEVICE_FEATURE, make_nothing, 1},
 };
 
 static struct message make(void) {
@@ -255,15 +265,17 @@ static void set_fds(struct message *message) {
     for (unsigned i = 0; i < message->fd_count; i++) message->fds[i] = choice[below(4)];
 }
 
-static void (*const mutations[])(struct message *message) = {turn_bits, set_field, set_field, set_length, set_header, set_fds};
+static void (*const mutations[])(struct message *message) = {turn_bits,  set_field,  set_field,
+                                                             set_length, set_header, set_fds};
 
 // ---- One message after the other ----
 
 static bool reply_is_sound(void) {
     uint32_t size = reply_header.size, flags = reply_header.flags;
     if (size < 16 || size > 16 + 16 + 0x20000) return false;
-    return flags == REPLY ? reply_header.error == 0
-                          : flags == (REPLY | ERROR) && size == 16 && reply_header.error > 0 && reply_header.error < 134;
+    return flags == REPLY
+               ? reply_header.error == 0
+               : flags == (REPLY | ERROR) && size == 16 && reply_header.error > 0 && reply_header.error < 134;
 }
 
 // False: the connection has ended.
@@ -281,9 +293,13 @@ static bool read_replies(void) {
 // A device that runs: memory, a loop instead of a partner, and four queues in each direction with packets in them.
 static void bring_up(void) {
     static const uint32_t all[][2] = {
-        {IXGBE_HLREG0, IXGBE_HLREG0_LPBK | IXGBE_HLREG0_TXPADEN | IXGBE_HLREG0_JUMBOEN}, {IXGBE_MAXFRS, 0x3e000000},
-        {IXGBE_AUTOC, IXGBE_AUTOC_FLU}, {IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE | IXGBE_FCTRL_BAM},
-        {IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE}, {IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN}, {IXGBE_EIMS, 0x7fffffff},
+        {IXGBE_HLREG0, IXGBE_HLREG0_LPBK | IXGBE_HLREG0_TXPADEN | IXGBE_HLREG0_JUMBOEN},
+        {IXGBE_MAXFRS, 0x3e000000},
+        {IXGBE_AUTOC, IXGBE_AUTOC_FLU},
+        {IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE | IXGBE_FCTRL_BAM},
+        {IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE},
+        {IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN},
+        {IXGBE_EIMS, 0x7fffffff},
     };
     map(&client, memory_file, 0, IOVA, MEMORY, 3);
     write_region(&client, CONFIG, 4, 2, 6);
@@ -337,7 +353,8 @@ static void make_files(void) {
     bool written = true;
     for (uint64_t at = 0; at < MEMORY; at += 16) {
         uint64_t descriptor[2] = {somewhere() + below(PAGE), (uint64_t)any() << 32};
-        uint32_t command = IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | below(2000);
+        uint32_t command =
+            IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | below(2000);
         descriptor[1] |= one_in(4) ? any() : command;
         written &= pwrite(memory_file, descriptor, 16, (off_t)at) == 16;
     }
