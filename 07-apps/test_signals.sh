@@ -36,7 +36,7 @@ expect_packets any "$directory/term.pcap"
 
 # Killed the hard way, the file still ends with a whole packet.
 for delay in 0.3 0.4 0.5 0.6; do
-    scripts/sim --wire generator:size=300 07-apps/pcap "$directory/killed.pcap" >"$directory/out" 2>"$directory/err" &
+    scripts/sim --wire generator:size=300,rate=20000 07-apps/pcap "$directory/killed.pcap" >"$directory/out" 2>"$directory/err" &
     pid=$!
     sleep $delay
     kill -9 $pid
