@@ -15,7 +15,7 @@ start_testpmd() {
     exec {testpmd_in[$name]}<>"$pipe"
     # shellcheck disable=SC2086
     timeout -k 5 100 scripts/sim $2 stdbuf -oL dpdk-testpmd --no-shconf --no-telemetry --no-huge -m 192 --iova-mode=va \
-        --file-prefix "$SIM82599_MACHINE-$name" --lcores "0@($cpus),1@($cpus)" $3 -- --interactive --total-num-mbufs=12288 $4 \
+        --file-prefix "$SIM82599_MACHINE-$name" --lcores "0@($cpus),1@($cpus)" $3 -- --interactive --no-mlockall --total-num-mbufs=12288 $4 \
         <"$pipe" >"$directory/$name.out" 2>&1 &
     testpmd_pid[$name]=$!
     within 40 answered $name 'testpmd> ' && return

@@ -10,7 +10,7 @@ trap 'exit 130' INT TERM
 clean_up() {
     local left
     left=$(jobs -p)
-    [ -z "$left" ] || kill -9 $left 2>/dev/null
+    [ -z "$left" ] || kill $left 2>/dev/null  # most are timeouts, which pass it on
     wait 2>/dev/null
     rm -rf "$directory" "/dev/shm/sim82599-$(id -u)-$SIM82599_MACHINE"
 }
