@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -103,9 +104,8 @@ static void add_socket(struct options *options, const char *path) {
 static const char *trace_file(int count, char **words, const char *given) {
     if (!given && optind < count && words[optind][0] != '-') given = words[optind++];
     if (!given) return "-";
-    size_t size = strlen(given) + sizeof "text:";
-    char *where = malloc(size);
-    if (where) snprintf(where, size, "text:%s", given);
+    static char where[PATH_MAX + sizeof "text:"];
+    snprintf(where, sizeof where, "text:%s", given);
     return where;
 }
 
