@@ -86,7 +86,7 @@ static inline void client_close(struct client *client) {
 // Bytes with descriptors beside them. False: the server has gone.
 static inline bool client_send(struct client *client, const void *bytes, size_t length, const int *fds,
                                unsigned count) {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(256 * sizeof(int))];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(256 * sizeof(int))] = {0};
     struct iovec data = {(void *)(uintptr_t)bytes, length};
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
     if (count) {
