@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,10 +71,19 @@ static void an_empty_capture_is_a_valid_file(void) {
     CHECK_EQ(packets_in_file(65535), 0);
 }
 
+static bool something_is_written(void) {
+    uint64_t deadline = clock_ns() + 30000000000ull;
+    struct stat status = {0};
+    while (!stat(path, &status) && status.st_size <= FILE_HEADER && clock_ns() < deadline) sleep_us(100);
+    return status.st_size > FILE_HEADER;
+}
+
+// The child of a child that was killed is ours, see main.
 static bool writer_is_gone(pid_t writer) {
-    uint64_t deadline = clock_ns() + 5000000000ull;
-    while (!kill(writer, 0) && clock_ns() < deadline) sleep_us(1000);
-    return kill(writer, 0) < 0;
+    uint64_t deadline = clock_ns() + 30000000000ull;
+    pid_t gone;
+    while (!(gone = waitpid(writer, NULL, WNOHANG)) && clock_ns() < deadline) sleep_us(100);
+    return gone == writer;
 }
 
 // The capturing process is killed while it writes as fast as it can.
@@ -88,7 +99,8 @@ static void a_killed_program_leaves_a_whole_file(void) {
         }
         pid_t writer = 0;
         CHECK_EQ(read(ends[0], &writer, sizeof writer), sizeof writer);
-        sleep_us(1000 + round * 700);
+        CHECK(something_is_written());
+        sleep_us(round * 700);
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         close(ends[0]);
@@ -125,6 +137,7 @@ static void what_cannot_be_opened_is_an_error(void) {
 
 int main(void) {
     close(mkstemp(path));
+    prctl(PR_SET_CHILD_SUBREAPER, 1);  // not every system's init takes care of orphans at once
     packets_come_out_as_they_went_in();
     long_packets_are_cut_to_the_snaplen();
     an_empty_capture_is_a_valid_file();

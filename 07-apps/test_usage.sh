@@ -2,7 +2,7 @@
 # What makes no sense is refused by name; and what is built needs libc only.
 . "$(dirname "$0")/testing.sh"
 
-try 2 "unrecognized option '--fast'" 07-apps/loopsend --fast
+try 2 "unrecognized option.*fast" 07-apps/loopsend --fast
 try 2 "--size: '63' is not a whole number from 64 to 1518" 07-apps/loopsend --size 63
 try 2 "--size: '1519'" 07-apps/loopsend --size 1519
 try 2 "--batch: '0'" 07-apps/loopsend --batch 0
@@ -16,7 +16,7 @@ try 2 'same port' 07-apps/loopsend 04:00.0 0000:04:00.0
 try 2 'no FILE' 07-apps/pcap
 try 2 "--snaplen: '0'" 07-apps/pcap --snaplen 0 x
 try 2 "--snaplen: '65536'" 07-apps/pcap --snaplen 65536 x
-try 2 "unrecognized option '--bogus'" 07-apps/pcap --bogus x
+try 2 "unrecognized option.*bogus" 07-apps/pcap --bogus x
 try 2 "'extra' is one argument too many" 07-apps/pcap x 04:00.0 extra
 for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 06-interrupts/wait \
     07-apps/loopsend 07-apps/pcap; do
@@ -25,6 +25,7 @@ for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixg
 done
 
 for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap build/libsim82599.so; do
+    if ldd $program | grep -q 'lib.*san\.'; then continue; fi  # a sanitizer is a dependency, but not one of ours
     if ldd $program | grep -vE 'linux-vdso|ld-linux|ld-musl|libc\.|libpthread|libdl' >"$directory/out"; then not_ok "$program needs more than libc"; else ok; fi
 done
 
