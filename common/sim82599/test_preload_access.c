@@ -463,7 +463,7 @@ int main(int argc, char **argv) {
         {"one_instruction_forms", one_instruction_forms, THREADED | STEPPED, NULL, 0},
         {"undecodable", undecodable, THREADED | STEPPED, "sim82599: cannot carry out the instruction dd ", SIGSEGV},
 #endif
-        {"counters_among_tails", counters_among_tails, ALL_MODES, NULL, 0},
+        {"counters_among_tails", counters_among_tails, THREADED | STEPPED, NULL, 0},
         {"windows", windows, ALL_MODES, NULL, 0},
         {"chain_before_and_after", chain_before_and_after, THREADED | STEPPED, NULL, 0},
         {"die_of_own_fault", die_of_own_fault, THREADED, NULL, SIGSEGV},
