@@ -15,7 +15,7 @@
 // Descriptors hold IOVAs, and there is no way back from an IOVA to the buffer's description. So beside the ring, in
 // memory of our own, `used` remembers which buffer each descriptor points to.
 //
-// What the bits in a descriptor mean is the device's business, a *format*: four small functions. The ring functions
+// What the bits in a descriptor mean is the device's business, a *format*: five small functions. The ring functions
 // below are inlined into the driver together with its format, so the abstraction is gone in the machine code.
 #pragma once
 

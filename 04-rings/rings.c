@@ -7,11 +7,13 @@
 
 #include "ring.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "dma_main.h"
+#include "log.h"
 
 enum { RING_SIZE = RING_SMALLEST, POOL_SIZE = 256 };
 
@@ -131,11 +133,12 @@ static int read_and_release(struct driver *driver) {
     struct packet_buffer *buffers[RING_SIZE];
     uint64_t broken = 0;
     uint32_t count = ring_read(&driver->rx, &toy_rx, buffers, RING_SIZE, &broken);
-    int error = broken ? -1 : 0;
+    int error = broken ? log_error(-EIO, "%u broken packets", (unsigned)broken) : 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t number;
         memcpy(&number, buffers[i]->data, sizeof number);
-        if (number != driver->received++) error = -1;
+        if (number != driver->received++)
+            error = log_error(-EIO, "packet %u came in place of %u", number, driver->received - 1);
     }
     mempool_free_batch(buffers, count);
     return error;
@@ -175,6 +178,7 @@ static int many_rounds(struct driver *driver) {
         fill(driver);
     }
     ring_clean(&driver->tx, &toy_tx);
+    if (error) return error;
     printf("A thousand rounds more: %u packets sent, %u received, in order; each ring went round %u times\n",
            driver->sent, driver->received, driver->sent / RING_SIZE);
     show("At the end TX is empty and RX waits", &driver->tx, &driver->rx);

@@ -192,7 +192,8 @@ static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
                     (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
     ixgbe_set(ixgbe, control, IXGBE_RXDCTL_ENABLE);
-    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, QUEUE_TIMEOUT_MS, "enabling of an RX queue");
+    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, QUEUE_TIMEOUT_MS,
+                         "enabling of an RX queue");
     if (error) return error;
     ring_fill(&ixgbe->rx[queue].ring, &ixgbe_rx_format, ixgbe->rx[queue].pool);
     ring_rx_doorbell(ixgbe, queue);
@@ -239,7 +240,8 @@ static int start_tx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     // those that ask for a report.
     ixgbe_write(ixgbe, control, 32u << IXGBE_TXDCTL_PTHRESH_SHIFT | 8u << IXGBE_TXDCTL_HTHRESH_SHIFT);
     ixgbe_set(ixgbe, control, IXGBE_TXDCTL_ENABLE);
-    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, QUEUE_TIMEOUT_MS, "enabling of a TX queue");
+    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, QUEUE_TIMEOUT_MS,
+                    "enabling of a TX queue");
 }
 
 static int start_transmit_queues(struct ixgbe *ixgbe) {

@@ -2,6 +2,7 @@
 // on the way but what should.
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -17,9 +18,10 @@ static struct nic *a, *b;
 static struct mempool *pool;
 
 static void open_cards(const struct nic_config *config) {
-    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, config, &a), 0);
-    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, config, &b), 0);
-    CHECK_EQ(mempool_create(&host.space, MOST, MEMPOOL_DEFAULT_SIZE, &pool), 0);
+    if (!CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, config, &a), 0) ||
+        !CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, config, &b), 0) ||
+        !CHECK_EQ(mempool_create(&host.space, MOST, MEMPOOL_DEFAULT_SIZE, &pool), 0))
+        exit(test_summary());
     CHECK_EQ(nic_wait_for_link(a, 5000), 10000);
     CHECK_EQ(nic_wait_for_link(b, 5000), 10000);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -17,10 +18,11 @@ static struct mempool *pool;
 static struct interrupts interrupts;
 
 static void open_cards(uint32_t rx_queues, uint32_t interval_us) {
-    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, NULL, &from), 0);
-    CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, &(struct nic_config){.rx_queues = rx_queues}, &to), 0);
-    CHECK_EQ(mempool_create(&host.space, 2048, MEMPOOL_DEFAULT_SIZE, &pool), 0);
-    CHECK_EQ(interrupts_open(&interrupts, to, interval_us), 0);
+    if (!CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, NULL, &from), 0) ||
+        !CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, &(struct nic_config){.rx_queues = rx_queues}, &to), 0) ||
+        !CHECK_EQ(mempool_create(&host.space, 2048, MEMPOOL_DEFAULT_SIZE, &pool), 0) ||
+        !CHECK_EQ(interrupts_open(&interrupts, to, interval_us), 0))
+        exit(test_summary());
     CHECK(nic_wait_for_link(from, 5000) && nic_wait_for_link(to, 5000));
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,7 +42,8 @@ struct packet_header {
 struct output {
     int fd;
     const char *path;
-    off_t whole;    // the file's length up to its last whole packet
+    off_t whole;  // the file's length up to its last whole packet
+    uint64_t *packets;
     bool seekable;  // a file that can be cut back, not a pipe
 };
 
@@ -56,14 +58,15 @@ static int write_all(struct output *output, const char *data, size_t size) {
     return 0;
 }
 
-// How many of these bytes are whole packets?
-static size_t whole_packets(const char *data, size_t size) {
+// How many of these bytes are whole packets? Adds the packets to *count.
+static size_t whole_packets(const char *data, size_t size, uint64_t *count) {
     size_t whole = 0;
     struct packet_header header;
     while (size - whole >= sizeof header) {
         memcpy(&header, data + whole, sizeof header);
         if (size - whole - sizeof header < header.length) break;
         whole += sizeof header + header.length;
+        ++*count;
     }
     return whole;
 }
@@ -73,7 +76,7 @@ static int cut_back(struct output *output, const char *data, int error) {
     if (!output->seekable) return error;
     struct stat status;
     size_t reached = fstat(output->fd, &status) ? 0 : (size_t)(status.st_size - output->whole);
-    output->whole += (off_t)whole_packets(data, reached);
+    output->whole += (off_t)whole_packets(data, reached, output->packets);
     if (ftruncate(output->fd, output->whole)) log_error(-errno, "%s may end with half a packet", output->path);
     return log_error(error, "%s: writing stopped; the packets before it are in the file", output->path);
 }
@@ -87,10 +90,12 @@ static int write_packets(struct output *output, int pipe) {
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return 0;
         used += (size_t)got;
-        size_t whole = whole_packets(buffer, used);
+        uint64_t packets = 0;
+        size_t whole = whole_packets(buffer, used, &packets);
         int error = write_all(output, buffer, whole);
         if (error) return -cut_back(output, buffer, error);
         output->whole += (off_t)whole;
+        *output->packets += packets;
         used -= whole;
         memmove(buffer, buffer + whole, used);
     }
@@ -154,14 +159,22 @@ static int start_writer(struct capture_file *file, struct output *output) {
     return 0;
 }
 
+static void free_memory(struct capture_file *file) {
+    free(file->buffer);
+    if (file->in_file != MAP_FAILED) munmap(file->in_file, sizeof *file->in_file);
+}
+
 int capture_open(struct capture_file *file, const char *path, uint32_t snaplen) {
     struct output output;
     *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .buffer = malloc(BUFFER_SIZE)};
-    int error = file->buffer ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
+    file->in_file = mmap(NULL, sizeof *file->in_file, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    bool memory = file->buffer && file->in_file != MAP_FAILED;
+    int error = memory ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
     if (!error) error = write_file_header(&output, snaplen);
+    output.packets = file->in_file;
     if (!error) error = start_writer(file, &output);
-    if (error) free(file->buffer);
-    if (file->buffer && output.fd > STDERR_FILENO) close(output.fd);
+    if (memory && output.fd > STDERR_FILENO) close(output.fd);
+    if (error) free_memory(file);
     signal(SIGPIPE, SIG_IGN);  // a writer that has given up is an error to handle, not a reason to die
     return error;
 }
@@ -193,13 +206,14 @@ int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet,
     return 0;
 }
 
-int capture_close(struct capture_file *file) {
+int capture_close(struct capture_file *file, uint64_t *packets) {
     int status = 0;
     capture_flush(file);
     close(file->pipe);
     while (waitpid(file->writer, &status, 0) < 0 && errno == EINTR) {
     }
-    free(file->buffer);
+    *packets = *file->in_file;
+    free_memory(file);
     if (WIFSIGNALED(status)) return log_error(-EIO, "the file's writer was killed by signal %d", WTERMSIG(status));
     // The writer has said what went wrong on its side; its exit code is the errno.
     return WEXITSTATUS(status) ? -WEXITSTATUS(status) : file->error;

@@ -18,6 +18,7 @@ struct capture_file {
     char *buffer;
     uint32_t used;
     uint32_t snaplen;
+    uint64_t *in_file;  // packets; counted by the writer, in memory that both share
 };
 
 // Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. 0 or a negative
@@ -29,5 +30,6 @@ int capture_open(struct capture_file *file, const char *path, uint32_t snaplen);
 int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length);
 int capture_flush(struct capture_file *file);
 
-// Flushes, and waits until everything is in the file. 0, or the negative errno of whatever went wrong since open.
-int capture_close(struct capture_file *file);
+// Flushes, and waits until everything is in the file. *packets: how many are. 0, or the negative errno of whatever
+// went wrong since open.
+int capture_close(struct capture_file *file, uint64_t *packets);

@@ -34,7 +34,7 @@ struct options {
 };
 
 struct counts {
-    uint64_t captured, bytes, unwritten;
+    uint64_t captured, bytes;
 };
 
 static uint64_t wall_clock_ns(void) {
@@ -48,10 +48,7 @@ static void add_packets(struct capture_file *file, struct packet_buffer **buffer
     uint64_t now = wall_clock_ns();  // one reading for a batch: its packets came within microseconds
     for (uint32_t i = 0; i < count; i++) {
         if (options->count && counts->captured == options->count) break;
-        if (capture_add(file, now, buffers[i]->data, buffers[i]->length)) {
-            counts->unwritten++;
-            continue;
-        }
+        capture_add(file, now, buffers[i]->data, buffers[i]->length);
         counts->captured++;
         counts->bytes += buffers[i]->length;
     }
@@ -87,9 +84,8 @@ static int capture_with_interrupts(struct nic *nic, struct capture_file *file, c
     return error;
 }
 
-static int run(struct nic_host *host, struct capture_file *file, const struct options *options,
-               struct counts *counts) {
-    struct nic_stats stats;
+static int run(struct nic_host *host, struct capture_file *file, const struct options *options, struct counts *counts,
+               struct nic_stats *stats) {
     struct nic *nic = NULL;
     int error = nic_open(host, options->address, NULL, &nic);
     if (error) return error;
@@ -97,10 +93,7 @@ static int run(struct nic_host *host, struct capture_file *file, const struct op
     log_info("capturing on %s to %s%s", options->address, options->path,
              options->seconds || options->count ? "" : "; Ctrl-C ends it");
     error = capture_with_interrupts(nic, file, options, counts);
-    nic_read_stats(nic, &stats);
-    log_info("%" PRIu64 " packets, %" PRIu64 " bytes captured; %" PRIu64
-             " could not be written; the card missed %" PRIu64 " and counted %" PRIu64 " damaged ones",
-             counts->captured, counts->bytes, counts->unwritten, stats.rx_missed, stats.rx_errors);
+    nic_read_stats(nic, stats);
     nic_close(nic);
     return error;
 }
@@ -109,14 +102,19 @@ static int pcap(const struct options *options) {
     struct capture_file file;
     struct nic_host host;
     struct counts counts = {0};
+    struct nic_stats stats = {0};
+    uint64_t in_file;
     int error = capture_open(&file, options->path, (uint32_t)options->snaplen);
     if (error) return error;
     error = nic_host_open(&host);
     if (!error) {
-        error = run(&host, &file, options, &counts);
+        error = run(&host, &file, options, &counts, &stats);
         nic_host_close(&host);
     }
-    int write_error = capture_close(&file);
+    int write_error = capture_close(&file, &in_file);
+    log_info("%" PRIu64 " packets, %" PRIu64 " bytes captured; %" PRIu64
+             " could not be written; the card missed %" PRIu64 " and counted %" PRIu64 " damaged ones",
+             counts.captured, counts.bytes, counts.captured - in_file, stats.rx_missed, stats.rx_errors);
     // Whoever reads our standard output may stop when it has seen enough.
     if (write_error == -EPIPE && !strcmp(options->path, "-")) return 0;
     return write_error ? write_error : error;

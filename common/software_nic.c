@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ixgbe_regs.h"
+
 static const char address[] = "0000:04:00.0";
 
 static unsigned long read_id(const char *name) {
@@ -21,16 +23,7 @@ static unsigned long read_id(const char *name) {
     return strtoul(text, NULL, 16);
 }
 
-static bool is_82599(void) {
-    // The PCI device IDs of adapters with this controller: backplane, CX4, SFP+, QSFP, XAUI.
-    static const unsigned long devices[] = {0x10f7, 0x10f8, 0x10f9, 0x10fb, 0x10fc, 0x1507, 0x1514,
-                                            0x1517, 0x151c, 0x154a, 0x154d, 0x1557, 0x1558};
-    if (read_id("vendor") != 0x8086) return false;
-    unsigned long device = read_id("device");
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-        if (device == devices[i]) return true;
-    return false;
-}
+static bool is_82599(void) { return read_id("vendor") == IXGBE_VENDOR_ID && read_id("device") == IXGBE_DEVICE_ID; }
 
 static bool is_bound_to_vfio(void) {
     char path[128], target[PATH_MAX];

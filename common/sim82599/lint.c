@@ -606,9 +606,9 @@ static void judge_transmit(struct place at, unsigned index, const void *bytes) {
     uint32_t command = descriptor.read.command, type = command & IXGBE_TXD_CMD_DTYP;
     queue->since_report = command & IXGBE_TXD_CMD_RS ? 0 : queue->since_report + 1;
     unsigned size = ring_size(at);
-    if (size && queue->since_report >= size && !(look(at, HEAD_WRITE_BACK) & IXGBE_TDWBAL_HEAD_WB_EN))
-        say(at.port, RULE_NO_REPORT_STATUS, key(at), "filled all %u descriptors of TX ring %u without an RS", size,
-            at.number);
+    if (size && queue->since_report >= size - 1 && !(look(at, HEAD_WRITE_BACK) & IXGBE_TDWBAL_HEAD_WB_EN))
+        say(at.port, RULE_NO_REPORT_STATUS, key(at), "filled TX ring %u, which holds %u, without an RS", at.number,
+            size - 1);
     if (!(command & IXGBE_TXD_CMD_DEXT) || type == IXGBE_TXD_CMD_DTYP_DATA) {
         judge_data(at, index, command, descriptor.read.options);
     } else if (type == IXGBE_TXD_CMD_DTYP_CONTEXT) {
