@@ -62,6 +62,7 @@ struct ring {
     uint64_t base;
     uint32_t size;  // in descriptors; 0: there is none
     uint32_t head, tail;
+    char *memory;  // NULL: not in one piece
 };
 
 // The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
@@ -289,6 +290,7 @@ _Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both direc
 
 // dma.c
 void dma_forget(struct sim_device *device);
+void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring);
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
 bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length);
@@ -299,6 +301,11 @@ static inline void *dma_at(struct sim_device *device, enum dma_kind kind, uint64
     uint64_t into = iova - window->iova;
     if (into < window->size && window->size - into >= length) return window->memory + into;
     return dma_map(device, kind, iova, length);
+}
+
+static inline void *dma_descriptor(struct sim_device *device, enum dma_kind kind, const struct ring *ring,
+                                   uint32_t index) {
+    return ring->memory ? ring->memory + index * 16 : dma_at(device, kind, ring->base + index * 16, 16);
 }
 
 // rx.c, tx.c

@@ -34,6 +34,11 @@ void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint
     return memory;
 }
 
+// A ring is nearly always in one piece; then a batch looks for it once, and not for each descriptor.
+void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring) {
+    ring->memory = ring->size ? dma_at(device, kind, ring->base, ring->size * 16) : NULL;
+}
+
 void dma_ring_fault(struct sim_device *device, uint64_t iova) {
     observe_dma_fault(device, false, iova, 16);
     config_master_abort(device);

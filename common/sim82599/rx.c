@@ -151,6 +151,7 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
         .legacy = type == IXGBE_DESCTYPE_LEGACY,
         .gives_up = control & IXGBE_SRRCTL_DROP_EN,
     };
+    dma_find_ring(device, DMA_RX_RING, &engine->ring);
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
@@ -191,10 +192,9 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
 // The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
 static bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
     for (uint32_t done = 0; done < frame->length;) {
-        uint64_t iova = engine->ring.base + engine->ring.head * 16;
-        uint64_t *descriptor = dma_at(device, DMA_RX_RING, iova, 16);
+        uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, engine->ring.head);
         if (!descriptor) {
-            dma_ring_fault(device, iova);
+            dma_ring_fault(device, engine->ring.base + engine->ring.head * 16);
             return false;
         }
         if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);

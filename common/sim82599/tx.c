@@ -55,9 +55,8 @@ static int to_wire(struct sim_device *device, struct engine *engine, const uint8
 }
 
 static inline union ixgbe_tx_desc *descriptor_at(struct sim_device *device, struct engine *engine, uint32_t index) {
-    uint64_t iova = engine->ring.base + index * 16;
-    union ixgbe_tx_desc *descriptor = dma_at(device, DMA_TX_RING, iova, 16);
-    if (!descriptor) dma_ring_fault(device, iova);
+    union ixgbe_tx_desc *descriptor = dma_descriptor(device, DMA_TX_RING, &engine->ring, index);
+    if (!descriptor) dma_ring_fault(device, engine->ring.base + index * 16);
     return descriptor;
 }
 
@@ -397,6 +396,7 @@ static bool serve(struct sim_device *device, struct queue *queue) {
     struct engine engine = {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
+    dma_find_ring(device, DMA_TX_RING, &engine.ring);
     for (unsigned i = 0; i < SIM_BATCH && engine.ring.head != engine.ring.tail; i++) {
         int error = send_next(device, &engine);
         queue->retrying = error == -EAGAIN;
