@@ -397,6 +397,7 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     dma_find_ring(device, DMA_TX_RING, &engine.ring);
+    dma_ask_ahead(device, DMA_TX_DATA, &engine.ring, &queue->asked);
     for (unsigned i = 0; i < SIM_BATCH && engine.ring.head != engine.ring.tail; i++) {
         int error = send_next(device, &engine);
         queue->retrying = error == -EAGAIN;
