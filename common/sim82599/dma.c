@@ -54,7 +54,8 @@ static inline void ask_for(const void *memory, bool to_write) {
 
 // In threaded mode a buffer was last touched by the driver's processor and comes out of its cache line by line; lines
 // that are asked for together come in little more than the time of one. This costs 30 instructions a descriptor. On
-// two busy cores the median of 64-byte packets through the cable went from 11.4 to 13.0 Mpps, single runs from 9 to 16.
+// two busy cores the median of 64-byte packets through the cable went from 11.4 to 13.0 Mpps, single runs from 9
+// to 16.
 void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct ring *ring, uint16_t *asked) {
     if (!ring->memory) return;
     uint32_t index = *asked < ring->size ? *asked : ring->head;
