@@ -1,7 +1,8 @@
 // iommu.h: what IOVA means what memory, for the devices of one VFIO container.
 //
-// A sorted table of intervals. Adjacent pieces with adjacent memory and equal rights are one interval, so a guest that
-// maps a gigabyte in 4 KiB steps costs little. The last interval hit is remembered: a driver's packets live in one.
+// A sorted table of intervals. Adjacent pieces with adjacent memory and equal rights are one interval, so a guest
+// that maps a gigabyte in 4 KiB steps costs little. The last interval hit is remembered: a driver's packets live in
+// one.
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,8 @@ void iommu_destroy(struct iommu *iommu);
 
 // Overlap with an existing mapping is -EEXIST, as VFIO type 1 says; zero size or wrap-around -EINVAL.
 int iommu_map(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, int rights);
-// Forgets whatever lies inside [iova, iova + size), splitting intervals that reach beyond. Returns the bytes forgotten.
+// Forgets whatever lies inside [iova, iova + size), splitting intervals that reach beyond. Returns the bytes
+// forgotten.
 uint64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size);
 
 // The memory behind `iova`, NULL if the device may not do that there. *contiguous: how many bytes from there on are

@@ -81,8 +81,8 @@ static bool fits(const struct sim_device *device, uint32_t length) {
     return device->fifo.used + room_for(length + 4) <= device->intake.fifo_bytes;
 }
 
-// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware the
-// DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
+// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware
+// the DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
 static bool make_room(struct sim_device *device, uint32_t length) {
     while (!fits(device, length) && receive_step(device)) {
     }

@@ -18,7 +18,7 @@ enum {
     SIM_BAR4_SIZE = 0x4000,   // MSI-X table, and from half of it on the pending bits
     SIM_MSIX_VECTORS = 64,
     SIM_QUEUES = 128,
-    SIM_MAX_FRAME = 15872,    // 8.2.3.22.13: the largest frame that the MAC takes, without its CRC
+    SIM_MAX_FRAME = 15872,  // 8.2.3.22.13: the largest frame that the MAC takes, without its CRC
 };
 
 struct sim_device;
@@ -69,15 +69,15 @@ uint64_t sim_next_timer_ns(const struct sim_device *device);
 void sim_function_reset(struct sim_device *device);
 
 // From the wire: a frame without CRC has arrived. The port filters it, puts it into its receive FIFO, or counts why
-// not. sim_pause_wanted: the FIFO is above its high-water mark and this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), so a
-// polite link partner holds its next frame back.
+// not. sim_pause_wanted: the FIFO is above its high-water mark and this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), so
+// a polite link partner holds its next frame back.
 void sim_receive(struct sim_device *device, const void *frame, uint32_t length);
 bool sim_pause_wanted(const struct sim_device *device);
 bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this port obeys a PAUSE
 bool sim_receiver_open(const struct sim_device *device);   // RXCTRL.RXEN and link up: a frame would be looked at
-bool sim_laser_on(const struct sim_device *device);        // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier
+bool sim_laser_on(const struct sim_device *device);  // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier
 
 // Deliberate failures, a comma-separated list of NAME or NAME@N (from the Nth register access on):
-// reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, link-down, link-flap, lost-interrupts, no-rx-descriptors, unplugged, iommu.
-// Returns 0 or -EINVAL after saying which name it does not know.
+// reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, link-down, link-flap, lost-interrupts, no-rx-descriptors,
+// unplugged, iommu. Returns 0 or -EINVAL after saying which name it does not know.
 int sim_inject(struct sim_device *device, const char *faults);

@@ -1,7 +1,7 @@
 // wire.h: what a port's cable is plugged into.
 //
-// A wire end belongs to one port. The transmit engine hands it frames, each step polls it for frames that came in, and
-// it says whether there is light on the fibre. Frames travel without preamble and CRC.
+// A wire end belongs to one port. The transmit engine hands it frames, each step polls it for frames that came in,
+// and it says whether there is light on the fibre. Frames travel without preamble and CRC.
 #pragma once
 
 #include <stdbool.h>
@@ -12,8 +12,8 @@ struct wire;
 
 struct wire_ops {
     const char *name;
-    // 0: the wire has taken the frame (it may still be lost on the way). -EAGAIN: the partner asked for a PAUSE or the
-    // line is busy (paced wires); the transmit engine keeps the frame and tries again in a later step.
+    // 0: the wire has taken the frame (it may still be lost on the way). -EAGAIN: the partner asked for a PAUSE or
+    // the line is busy (paced wires); the transmit engine keeps the frame and tries again in a later step.
     int (*send)(struct wire *wire, const void *frame, uint32_t length);
     // Give the port what has arrived, by sim_receive(), at most `budget` frames. Returns how many.
     unsigned (*poll)(struct wire *wire, unsigned budget);
@@ -28,7 +28,8 @@ struct wire {
 
 // Plugs port's cable in, as a text says:
 //   cable                       the other port of this machine, in this process or in another one of the same user
-//   cable,alone=quiet           the same, but with nobody driving the other end there is silence; without this a small
+//   cable,alone=quiet           the same, but with nobody driving the other end there is silence; without this a
+//   small
 //                               realistic mix of traffic is heard then
 //   replay:FILE[,loop][,fast]   the frames of a pcap file, at their own pace or as fast as they are taken
 //   generator[:size=N][,rate=PPS][,flows=N]   numbered UDP frames; no rate: as fast as they are taken

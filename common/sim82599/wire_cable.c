@@ -35,8 +35,8 @@ static struct cable *other_end_here(const struct cable *cable) {
 }
 
 // The ring. A record is a frame's length, the frame, and padding to 8 bytes; it is never split. Where the next one
-// does not fit in front of the end, a length of SKIP says that the rest is unused. A frame that was sent by a port which
-// obeys PAUSE says so, since by the time it is taken out that port may have been reset, or be gone.
+// does not fit in front of the end, a length of SKIP says that the rest is unused. A frame that was sent by a port
+// which obeys PAUSE says so, since by the time it is taken out that port may have been reset, or be gone.
 
 enum { RECORD_HEADER = 4, RECORD_ALIGN = 8, MAY_BE_PAUSED = 1 << 30 };
 static const uint32_t SKIP = UINT32_MAX;
@@ -139,7 +139,8 @@ static unsigned poll_elsewhere(struct cable *cable, unsigned budget) {
     bool may_be_paused;
     const void *frame;
     if (!sim_receiver_open(port)) ring_empty(ring);  // it hears nothing now, and nothing of this later
-    while (done < budget && (frame = ring_first(ring, &length, &may_be_paused)) && pacer_ready(&cable->line.in, port)) {
+    while (done < budget && (frame = ring_first(ring, &length, &may_be_paused)) &&
+           pacer_ready(&cable->line.in, port)) {
         if (may_be_paused && sim_pause_wanted(port)) break;
         line_deliver(&cable->line, frame, length);
         ring_release(ring, length);
