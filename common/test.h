@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned test_passed_, test_failed_, test_skipped_;
+static _Atomic unsigned test_passed_, test_failed_, test_skipped_;  // threads may CHECK, too
 
 static inline int test_check_(int ok, const char *file, int line, const char *what) {
     if (ok) {
@@ -29,8 +29,13 @@ static inline int test_check_(int ok, const char *file, int line, const char *wh
         test_check_(actual_ == expected_, __FILE__, __LINE__, text_);                                                \
     })
 
+static inline void test_skip_(const char *file, int line, const char *reason) {
+    test_skipped_++;
+    printf("skip %s:%d: %s\n", file, line, reason);
+}
+
 // For what cannot be tried here, with the reason; it shows in the summary.
-#define SKIP(reason) (test_skipped_++, printf("skip %s:%d: %s\n", __FILE__, __LINE__, reason))
+#define SKIP(reason) test_skip_(__FILE__, __LINE__, reason)
 
 static inline int test_summary(void) {
     printf("%u passed, %u failed", test_passed_, test_failed_);
