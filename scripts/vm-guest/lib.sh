@@ -7,6 +7,7 @@ port1=0000:05:00.0
 
 passed=0
 failed=0
+output=${TMPDIR:-/tmp}/output
 
 indent() { sed 's/^/       /'; }
 
@@ -22,22 +23,22 @@ bad() { # WHAT WHY
 }
 
 # check WHAT COMMAND...: the command is to succeed. If it fails, its output is shown, and check fails too.
-# The output stays in /tmp/output: a file and not $(...), which would wait for whatever runs on in the background.
+# The output stays in a file. $(...) would wait for whatever the command leaves running in the background.
 check() {
     local what=$1
     shift
-    [ ! -e /tmp/output ] || mv /tmp/output /tmp/previous-output
-    if "$@" >/tmp/output 2>&1; then
+    [ ! -e "$output" ] || mv "$output" "$output.before"
+    if "$@" >"$output" 2>&1; then
         ok "$what"
     else
         bad "$what" "exit status $? of: $*
-$(cat /tmp/output)"
+$(cat "$output")"
         return 1
     fi
 }
 
 # said PATTERN: did the command of the check before print this?
-said() { grep -e "$1" /tmp/previous-output; }
+said() { grep -e "$1" "$output.before"; }
 
 # expect WHAT VALUE WANTED: the two are to be the same text.
 expect() {

@@ -42,7 +42,7 @@ for port in port0 port1; do
         check "$port: ethtool -t $kind" timeout 60 ethtool -t $port $kind
     done
 done
-indent </tmp/output # of the last one
+indent <"$output" # of the last one
 
 # The offline test takes the NIC through a reset, and its neighbour's link with it.
 for port in port0 port1; do check "$port has link again" link_up $port; done

@@ -78,7 +78,7 @@ check "two namespaces, one port in each, with link" connect || return
 check "ping" left ping -c 10 -i 0.1 -w 10 10.0.0.2
 check "ping over IPv6" left ping -6 -c 10 -i 0.1 -w 10 fd00::2
 check "100 MB over TCP arrive as they were" megabytes 100
-indent </tmp/output
+indent <"$output"
 check "VLAN 7" vlan
 check "the VLAN ends" no_vlan
 check "four queues" four_queues
@@ -87,7 +87,7 @@ check "all four queues received" all_four_busy
 show busy_queues
 check "frames of 9000 bytes" big_frames
 check "20 MB over TCP in such frames" megabytes 20
-indent </tmp/output
+indent <"$output"
 check "no errors in ethtool -S" no_errors_counted
 check "link down and up fifty times" fifty_times_down_and_up
 check "ping after that" left ping -c 10 -i 0.1 -w 10 10.0.0.2

@@ -13,7 +13,7 @@ for address in $port0 $port1; do expect "$address is driven by" "$(driver_of $ad
 run() { # a program by its name, with its output in the transcript
     echo "     \$ $*"
     check "$1" timeout 60 "$@"
-    indent </tmp/output
+    indent <"$output"
 }
 
 echo >$tracing/trace
