@@ -2,15 +2,16 @@
 # Ctrl-C in the middle of everything, and what the NIC sees of it; and kill -9.
 . "$(dirname "$0")/testing.sh"
 
-# interrupted SIGNAL COMMAND...: signalled after a while, the program must end by itself with code 0, and the trace must
-# show every queue disabled before the first piece of memory is unmapped, and nothing moved after that.
+# interrupted SIGNAL COMMAND...: signalled in the middle of its work, the program must end by itself with code 0, and the
+# trace must show every queue disabled before the first piece of memory is unmapped, and nothing moved after that.
 interrupted() {
     local signal=$1 pid status
     shift
-    rm -f "$directory/trace"
+    rm -f "$directory"/{trace,out,err}
     scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
     pid=$!
-    sleep 1
+    wait_for 'sends|capturing' "$directory/out" "$directory/err"
+    sleep 0.5
     kill -"$signal" $pid
     wait $pid
     status=$?
@@ -35,13 +36,14 @@ interrupted TERM 07-apps/pcap --interrupts "$directory/term.pcap"
 expect_packets any "$directory/term.pcap"
 
 # Killed the hard way, the file still ends with a whole packet.
-for delay in 0.3 0.4 0.5 0.6; do
-    scripts/sim --wire generator:size=300,rate=20000 07-apps/pcap "$directory/killed.pcap" >"$directory/out" 2>"$directory/err" &
+for delay in 0.1 0.2 0.3 0.4; do
+    rm -f "$directory/err"
+    exec 3< <(exec scripts/sim --wire generator:size=300,rate=20000 07-apps/pcap "$directory/killed.pcap" 2>"$directory/err")
     pid=$!
+    wait_for capturing "$directory/err"
     sleep $delay
     kill -9 $pid
-    wait $pid 2>/dev/null
-    sleep 0.3  # its writer finishes
+    cat <&3 >"$directory/out"  # ends when all have ended who could write to it, and so the file is finished
     expect_packets any "$directory/killed.pcap"
 done
 

@@ -4,7 +4,7 @@
 
 scripts/sim --wire cable,alone=quiet 07-apps/pcap --count 100000 --seconds 40 "$directory/two.pcap" >"$directory/out" 2>"$directory/err" &
 pid=$!
-for _ in $(seq 100); do grep -q capturing "$directory/err" && break; sleep 0.05; done
+wait_for capturing "$directory/err"
 sleep 0.3
 try 0 'only sends' 07-apps/loopsend --count 100000
 wait $pid || not_ok "pcap beside loopsend ended with $?"
@@ -21,10 +21,11 @@ if od -An -v -tx1 -w76 -j24 "$directory/two.pcap" | awk '
     function hex(text) { return (index("0123456789abcdef", substr(text, 1, 1)) - 1) * 16 + index("0123456789abcdef", substr(text, 2, 1)) - 1 }
     END { exit bad || NR != 100000 }'; then ok; else not_ok "what pcap received is not byte for byte what loopsend sent"; fi
 
-scripts/sim 07-apps/loopsend --seconds 3 04:00.0 >/dev/null 2>&1 &
+scripts/sim 07-apps/loopsend 04:00.0 >"$directory/first" 2>&1 &
 pid=$!
-sleep 1
+wait_for sends "$directory/first"
 try 1 'in use by another program' scripts/sim 07-apps/loopsend --count 10 04:00.0
+kill -INT $pid
 wait $pid
 
 finish

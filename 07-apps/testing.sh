@@ -31,6 +31,15 @@ try() {
     fi
 }
 
+# wait_for TEXT FILE...: until one of the files has the text; half a minute is enough for anything.
+wait_for() {
+    for _ in $(seq 600); do
+        grep -Eqs -- "$@" && return
+        sleep 0.05
+    done
+    not_ok "'$1' never came"
+}
+
 # packets_in FILE: how many whole packets a pcap file holds; "damaged" if it ends in the middle of one.
 packets_in() {
     od -An -v -tu4 -w4 "$1" | awk -v size="$(stat -c %s "$1")" '
