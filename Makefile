@@ -69,7 +69,8 @@ tests := $(patsubst %.c,build/%,$(wildcard common/test_*.c common/sim82599/test_
 run: all  ## build everything and send packets for three seconds
 	07-apps/loopsend --seconds 3
 
-test: all $(tests)  ## all tests that need only a compiler and make
+tests: $(tests)
+test: all tests  ## all tests that need only a compiler and make
 	scripts/test
 
 check: all  ## sanitizers, clang, valgrind, musl, aarch64, formatting
@@ -103,5 +104,5 @@ help:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all run test check test-vm test-peers bench chapter format clean help
+.PHONY: all run test tests check test-vm test-peers bench chapter format clean help
 -include $(shell find build -name '*.d' 2>/dev/null)
