@@ -139,6 +139,23 @@ static void set_ring(struct ixgbe *ixgbe, const struct ring *ring, uint32_t base
     ixgbe_write(ixgbe, tail, 0);
 }
 
+// 4.6.7.1, 4.6.8.1: a queue is on or off when its control register reads so, not when it was told so.
+static int switch_queue(struct ixgbe *ixgbe, uint32_t control, bool on, const char *what) {
+    const uint32_t enable = IXGBE_RXDCTL_ENABLE;
+    _Static_assert(IXGBE_RXDCTL_ENABLE == IXGBE_TXDCTL_ENABLE, "one bit for both directions");
+    if (on)
+        ixgbe_set(ixgbe, control, enable);
+    else
+        ixgbe_clear(ixgbe, control, enable);
+    return wait_for(ixgbe, control, enable, on ? enable : 0, QUEUE_TIMEOUT_MS, what);
+}
+
+// The doorbell: all descriptors before the tail are the card's from here on.
+static void move_tail(struct ixgbe *ixgbe, const struct ring *ring, uint32_t tail) {
+    barrier_before_doorbell();
+    ixgbe_write(ixgbe, tail, ring_slot(ring, ring->tail));
+}
+
 // 7.1.2.8: a hash over addresses and ports picks one of 128 entries, and the entry names the queue. The key may be
 // any bits that look random.
 static void spread_over_queues(struct ixgbe *ixgbe) {
@@ -172,31 +189,23 @@ static int set_up_receive_unit(struct ixgbe *ixgbe) {
     return 0;
 }
 
-static void ring_rx_doorbell(struct ixgbe *ixgbe, uint32_t queue) {
-    const struct ring *ring = &ixgbe->rx[queue].ring;
-    barrier_before_doorbell();
-    ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_RDT, queue), ring_slot(ring, ring->tail));
-}
-
 // 4.6.7, second half: for each queue, ring and buffer size, then enable, and only when the card says that it is
 // enabled (4.6.7.1) hand it the first descriptors.
 static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
-    uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), format = ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue);
-    set_ring(ixgbe, &ixgbe->rx[queue].ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue),
-             ixgbe_rx_queue_reg(IXGBE_RDBAH, queue), ixgbe_rx_queue_reg(IXGBE_RDLEN, queue),
-             ixgbe_rx_queue_reg(IXGBE_RDH, queue), ixgbe_rx_queue_reg(IXGBE_RDT, queue));
+    struct ixgbe_rx_queue *rx = &ixgbe->rx[queue];
+    set_ring(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue), ixgbe_rx_queue_reg(IXGBE_RDBAH, queue),
+             ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), ixgbe_rx_queue_reg(IXGBE_RDH, queue),
+             ixgbe_rx_queue_reg(IXGBE_RDT, queue));
     // 8.2.3.8.7: one buffer a packet, of the size that the pool's buffers really have, counted in KiB. With several
     // queues, one that nobody empties must not hold up the others: then its packets are dropped (DROP_EN).
-    ixgbe_write(ixgbe, format,
+    ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue),
                 IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT |
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
                     (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
-    ixgbe_set(ixgbe, control, IXGBE_RXDCTL_ENABLE);
-    int error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, IXGBE_RXDCTL_ENABLE, QUEUE_TIMEOUT_MS,
-                         "enabling of an RX queue");
+    int error = switch_queue(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), true, "enabling of an RX queue");
     if (error) return error;
-    ring_fill(&ixgbe->rx[queue].ring, &ixgbe_rx_format, ixgbe->rx[queue].pool);
-    ring_rx_doorbell(ixgbe, queue);
+    ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool);
+    move_tail(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDT, queue));
     return 0;
 }
 
@@ -213,8 +222,8 @@ static int open_receiver(struct ixgbe *ixgbe) {
     int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 10,
                          "emptying of the receive path");
     if (error) return error;
-    ixgbe_set(ixgbe, IXGBE_CTRL_EXT,
-              IXGBE_CTRL_EXT_NS_DIS);  // no snooping tricks: DMA stays coherent with our caches
+    // No snooping tricks: DMA stays coherent with our caches.
+    ixgbe_set(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_NS_DIS);
     ixgbe_set(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     ixgbe_clear(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
     return 0;
@@ -233,15 +242,13 @@ static int set_up_transmit_unit(struct ixgbe *ixgbe) {
 
 static int start_tx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
-    set_ring(ixgbe, &ixgbe->tx[queue].ring, ixgbe_tx_queue_reg(IXGBE_TDBAL, queue),
-             ixgbe_tx_queue_reg(IXGBE_TDBAH, queue), ixgbe_tx_queue_reg(IXGBE_TDLEN, queue),
-             ixgbe_tx_queue_reg(IXGBE_TDH, queue), ixgbe_tx_queue_reg(IXGBE_TDT, queue));
+    set_ring(ixgbe, &ixgbe->tx[queue], ixgbe_tx_queue_reg(IXGBE_TDBAL, queue), ixgbe_tx_queue_reg(IXGBE_TDBAH, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDLEN, queue), ixgbe_tx_queue_reg(IXGBE_TDH, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDT, queue));
     // 7.2.3.4: fetch descriptors when fewer than 32 are on the card and 8 are waiting. Write back (WTHRESH 0) exactly
     // those that ask for a report.
     ixgbe_write(ixgbe, control, 32u << IXGBE_TXDCTL_PTHRESH_SHIFT | 8u << IXGBE_TXDCTL_HTHRESH_SHIFT);
-    ixgbe_set(ixgbe, control, IXGBE_TXDCTL_ENABLE);
-    return wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, IXGBE_TXDCTL_ENABLE, QUEUE_TIMEOUT_MS,
-                    "enabling of a TX queue");
+    return switch_queue(ixgbe, control, true, "enabling of a TX queue");
 }
 
 static int start_transmit_queues(struct ixgbe *ixgbe) {
@@ -255,23 +262,20 @@ static int start_transmit_queues(struct ixgbe *ixgbe) {
 static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **buffers, uint32_t count) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     struct ixgbe_rx_queue *rx = &ixgbe->rx[queue];
-    uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &ixgbe->broken);
+    uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &ixgbe->stats.rx_errors);
     // A doorbell is a write across the bus. It pays from a batch of empty descriptors on.
     if (ring_free(&rx->ring) >= RING_REFILL && ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool))
-        ring_rx_doorbell(ixgbe, queue);
+        move_tail(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDT, queue));
     return received;
 }
 
 static uint32_t transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers, uint32_t count) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    struct ring *ring = &ixgbe->tx[queue].ring;
+    struct ring *ring = &ixgbe->tx[queue];
     // Looking for DD touches a cache line that the card has written. It pays when there should be something to find.
     if (ring_in_use(ring) >= CLEAN_AT || !count) ring_clean(ring, &ixgbe_tx_format);
     uint32_t linked = ring_link(ring, &ixgbe_tx_format, buffers, count);
-    if (linked) {
-        barrier_before_doorbell();
-        ixgbe_write(ixgbe, ixgbe_tx_queue_reg(IXGBE_TDT, queue), ring_slot(ring, ring->tail));
-    }
+    if (linked) move_tail(ixgbe, ring, ixgbe_tx_queue_reg(IXGBE_TDT, queue));
     return linked;
 }
 
@@ -281,7 +285,6 @@ static void read_stats(struct nic *nic, struct nic_stats *stats) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     accumulate_stats(ixgbe);
     *stats = ixgbe->stats;
-    stats->rx_errors += ixgbe->broken;
 }
 
 // 8.2.3.7.8: the first byte on the wire is the lowest one.
@@ -332,13 +335,13 @@ static int allocate(struct ixgbe *ixgbe, const struct nic_config *config) {
         if (!error) error = ring_create(space, config->rx_ring_size, &ixgbe->rx[i].ring);
     }
     for (uint32_t i = 0; i < config->tx_queues && !error; i++)
-        error = ring_create(space, config->tx_ring_size, &ixgbe->tx[i].ring);
+        error = ring_create(space, config->tx_ring_size, &ixgbe->tx[i]);
     return error;
 }
 
 static void release(struct ixgbe *ixgbe) {
     for (uint32_t i = 0; i < IXGBE_MOST_QUEUES; i++) {
-        ring_destroy(ixgbe->nic.space, &ixgbe->tx[i].ring);
+        ring_destroy(ixgbe->nic.space, &ixgbe->tx[i]);
         ring_destroy(ixgbe->nic.space, &ixgbe->rx[i].ring);
         mempool_destroy(ixgbe->rx[i].pool);
     }
@@ -352,16 +355,10 @@ static void stop(struct ixgbe *ixgbe) {
     disable_interrupts(ixgbe);
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     int error = 0;
-    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++) {
-        uint32_t control = ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue);
-        ixgbe_clear(ixgbe, control, IXGBE_RXDCTL_ENABLE);
-        error = wait_for(ixgbe, control, IXGBE_RXDCTL_ENABLE, 0, QUEUE_TIMEOUT_MS, "stopping of an RX queue");
-    }
-    for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++) {
-        uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
-        ixgbe_clear(ixgbe, control, IXGBE_TXDCTL_ENABLE);
-        error = wait_for(ixgbe, control, IXGBE_TXDCTL_ENABLE, 0, QUEUE_TIMEOUT_MS, "stopping of a TX queue");
-    }
+    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++)
+        error = switch_queue(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), false, "stopping of an RX queue");
+    for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++)
+        error = switch_queue(ixgbe, ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue), false, "stopping of a TX queue");
     sleep_us(100);
     if (!error) error = stop_bus_mastering(ixgbe);
     if (!error) error = reset(ixgbe);

@@ -13,18 +13,13 @@ struct ixgbe_rx_queue {
     struct mempool *pool;
 };
 
-struct ixgbe_tx_queue {
-    struct ring ring;
-};
-
 struct ixgbe {
     struct nic nic;  // first, so that a pointer to one is a pointer to the other
     void *bar;
     size_t bar_size;
     struct ixgbe_rx_queue rx[IXGBE_MOST_QUEUES];
-    struct ixgbe_tx_queue tx[IXGBE_MOST_QUEUES];
-    struct nic_stats stats;  // the sum of all readings so far
-    uint64_t broken;         // received descriptors that held no whole packet
+    struct ring tx[IXGBE_MOST_QUEUES];
+    struct nic_stats stats;  // the sum of all readings so far, and what the driver itself could make nothing of
 };
 
 // Registers by row name: ixgbe_read(ixgbe, IXGBE_CTRL).
