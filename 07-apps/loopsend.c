@@ -217,17 +217,15 @@ static int prepare_packets(struct loop *loop) {
     return 0;
 }
 
-static int wait_for_links(const struct loop *loop) {
-    if (!nic_wait_for_link(loop->tx, LINK_TIMEOUT_MS))
-        return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", loop->tx->device.address);
-    if (loop->rx && !nic_wait_for_link(loop->rx, LINK_TIMEOUT_MS))
-        return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", loop->rx->device.address);
-    return 0;
+static int wait_for_link(const struct nic *nic) {
+    if (nic_wait_for_link(nic, LINK_TIMEOUT_MS)) return 0;
+    return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", nic->device.address);
 }
 
 static int run(struct loop *loop) {
     int error = prepare_packets(loop);
-    if (!error) error = wait_for_links(loop);
+    if (!error) error = wait_for_link(loop->tx);
+    if (!error && loop->rx) error = wait_for_link(loop->rx);
     if (error) return error;
     printf("%s sends", loop->tx->device.address);
     if (loop->rx) printf(", %s receives", loop->rx->device.address);
