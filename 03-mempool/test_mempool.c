@@ -3,17 +3,17 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cli.h"
+#include "dma_main.h"
 #include "mempool.h"
 #include "test.h"
 
 enum { COUNT = 100 };
 
-static struct dma_space space;
+static struct dma_space *space;
 
 static void buffers_are_apart_in_both_address_spaces(void) {
     struct mempool *pool = NULL;
-    CHECK_EQ(mempool_create(&space, COUNT, 2048, &pool), 0);
+    CHECK_EQ(mempool_create(space, COUNT, 2048, &pool), 0);
     CHECK_EQ(mempool_free_count(pool), COUNT);
     for (uint32_t i = 1; i < COUNT; i++) {
         const struct packet_buffer *one = mempool_buffer(pool, i - 1), *next = mempool_buffer(pool, i);
@@ -29,7 +29,7 @@ static void buffers_are_apart_in_both_address_spaces(void) {
 static void an_empty_pool_gives_less(void) {
     struct mempool *pool;
     struct packet_buffer *all[COUNT + 1];
-    CHECK_EQ(mempool_create(&space, COUNT, 1024, &pool), 0);
+    CHECK_EQ(mempool_create(space, COUNT, 1024, &pool), 0);
     CHECK_EQ(mempool_alloc_batch(pool, all, COUNT + 1), COUNT);
     CHECK_EQ(mempool_alloc_batch(pool, all, 1), 0);
     CHECK(mempool_alloc(pool) == NULL);
@@ -48,7 +48,7 @@ static void an_empty_pool_gives_less(void) {
 
 static void the_last_freed_comes_first(void) {
     struct mempool *pool;
-    CHECK_EQ(mempool_create(&space, COUNT, 2048, &pool), 0);
+    CHECK_EQ(mempool_create(space, COUNT, 2048, &pool), 0);
     struct packet_buffer *one = mempool_alloc(pool), *two = mempool_alloc(pool);
     CHECK_EQ(one->index, 0);
     mempool_free(two);
@@ -61,8 +61,8 @@ static void the_last_freed_comes_first(void) {
 static void a_mixed_batch_goes_home(void) {
     struct mempool *a, *b;
     struct packet_buffer *batch[6];
-    CHECK_EQ(mempool_create(&space, 4, 2048, &a), 0);
-    CHECK_EQ(mempool_create(&space, 4, 2048, &b), 0);
+    CHECK_EQ(mempool_create(space, 4, 2048, &a), 0);
+    CHECK_EQ(mempool_create(space, 4, 2048, &b), 0);
     for (int i = 0; i < 6; i++) batch[i] = mempool_alloc(i == 1 || i == 2 || i == 5 ? b : a);
     CHECK_EQ(mempool_free_count(a), 1);
     CHECK_EQ(mempool_free_count(b), 1);
@@ -77,11 +77,11 @@ static void a_mixed_batch_goes_home(void) {
 
 static void impossible_pools_are_refused(void) {
     struct mempool *pool = NULL;
-    CHECK_EQ(mempool_create(&space, 0, 2048, &pool), -EINVAL);
-    CHECK_EQ(mempool_create(&space, COUNT, 2000, &pool), -EINVAL);
-    CHECK_EQ(mempool_create(&space, COUNT, 0, &pool), -EINVAL);
-    CHECK_EQ(mempool_create(&space, COUNT, 32768, &pool), -EINVAL);
-    CHECK_EQ(mempool_create(&space, 1u << 30, 2048, &pool), -EINVAL);
+    CHECK_EQ(mempool_create(space, 0, 2048, &pool), -EINVAL);
+    CHECK_EQ(mempool_create(space, COUNT, 2000, &pool), -EINVAL);
+    CHECK_EQ(mempool_create(space, COUNT, 0, &pool), -EINVAL);
+    CHECK_EQ(mempool_create(space, COUNT, 32768, &pool), -EINVAL);
+    CHECK_EQ(mempool_create(space, 1u << 30, 2048, &pool), -EINVAL);
     CHECK(pool == NULL);
     mempool_destroy(NULL);
 }
@@ -89,7 +89,7 @@ static void impossible_pools_are_refused(void) {
 static void mistakes_are_caught_in_debug_builds(void) {
 #ifdef DEBUG
     struct mempool *pool;
-    CHECK_EQ(mempool_create(&space, 4, 2048, &pool), 0);
+    CHECK_EQ(mempool_create(space, 4, 2048, &pool), 0);
     struct packet_buffer *one = mempool_alloc(pool), foreign = *one;
     mempool_free(&foreign);
     CHECK_EQ(mempool_free_count(pool), 3);
@@ -100,21 +100,16 @@ static void mistakes_are_caught_in_debug_builds(void) {
 #endif
 }
 
-int main(void) {
-    struct vfio_container container;
-    struct vfio_device device;
-    if (!CHECK_EQ(vfio_container_open(&container), 0)) return test_summary();
-    CHECK_EQ(vfio_device_open(&container, DEFAULT_ADDRESS, &device), 0);
-    CHECK_EQ(dma_space_open(&space, &container), 0);
+static int run(struct dma_space *opened) {
+    space = opened;
     buffers_are_apart_in_both_address_spaces();
     an_empty_pool_gives_less();
     the_last_freed_comes_first();
     a_mixed_batch_goes_home();
     impossible_pools_are_refused();
     mistakes_are_caught_in_debug_builds();
-    CHECK(space.reservations == NULL);
-    dma_space_close(&space);
-    vfio_device_close(&device);
-    vfio_container_close(&container);
+    CHECK(space->reservations == NULL);
     return test_summary();
 }
+
+int main(int argc, char **argv) { return dma_main(argc, argv, "Tests packet pools.", run); }

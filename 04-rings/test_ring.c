@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "cli.h"
+#include "dma_main.h"
 #include "ring.h"
 #include "test.h"
 
-static struct dma_space space;
+static struct dma_space *space;
 
 // A format of the test's own. word[1] bit 63: done, bit 62: report wanted, bit 61: broken; low half: length.
 #define DONE   (1ull << 63)
@@ -59,8 +59,8 @@ static void every_sent_buffer_comes_back(uint32_t size) {
     struct mempool *pool;
     struct packet_buffer *batch[200];
     uint32_t device_head = 0;
-    CHECK_EQ(mempool_create(&space, BUFFERS, 1024, &pool), 0);
-    CHECK_EQ(ring_create(&space, size, &ring), 0);
+    CHECK_EQ(mempool_create(space, BUFFERS, 1024, &pool), 0);
+    CHECK_EQ(ring_create(space, size, &ring), 0);
     for (int turn = 0; turn < 3000; turn++) {
         uint32_t count = mempool_alloc_batch(pool, batch, random_below(200)), room = ring_free(&ring);
         uint32_t linked = ring_link(&ring, &tx, batch, count);
@@ -78,7 +78,7 @@ static void every_sent_buffer_comes_back(uint32_t size) {
     CHECK_EQ(ring_in_use(&ring), 0);
     CHECK_EQ(mempool_free_count(pool), BUFFERS);
     CHECK(ring.tail > 10 * size);
-    ring_destroy(&space, &ring);
+    ring_destroy(space, &ring);
     mempool_destroy(pool);
 }
 
@@ -88,8 +88,8 @@ static void packets_come_once_and_in_order(uint32_t size, uint32_t buffers) {
     struct packet_buffer *batch[200];
     uint32_t device_head = 0, written = 0, read = 0, held = 0;
     uint64_t broken = 0;
-    CHECK_EQ(mempool_create(&space, buffers, 1024, &pool), 0);
-    CHECK_EQ(ring_create(&space, size, &ring), 0);
+    CHECK_EQ(mempool_create(space, buffers, 1024, &pool), 0);
+    CHECK_EQ(ring_create(space, size, &ring), 0);
     for (int turn = 0; turn < 3000; turn++) {
         ring_fill(&ring, &rx, pool);
         CHECK(ring_free(&ring) == 0 || mempool_free_count(pool) == 0);
@@ -105,7 +105,7 @@ static void packets_come_once_and_in_order(uint32_t size, uint32_t buffers) {
     }
     mempool_free_batch(batch, held);
     CHECK(read > 1000 && broken > 100 && ring.tail > 10 * size);
-    ring_destroy(&space, &ring);
+    ring_destroy(space, &ring);
     CHECK_EQ(mempool_free_count(pool), buffers);
     mempool_destroy(pool);
 }
@@ -115,8 +115,8 @@ static void one_report_is_asked_for_every_32_packets(void) {
     struct mempool *pool;
     struct packet_buffer *batch[100];
     uint32_t reports = 0;
-    CHECK_EQ(mempool_create(&space, 100, 1024, &pool), 0);
-    CHECK_EQ(ring_create(&space, 128, &ring), 0);
+    CHECK_EQ(mempool_create(space, 100, 1024, &pool), 0);
+    CHECK_EQ(ring_create(space, 128, &ring), 0);
     CHECK_EQ(mempool_alloc_batch(pool, batch, 100), 100);
     CHECK_EQ(ring_link(&ring, &tx, batch, 100), 100);
     for (uint32_t i = 0; i < 100; i++) reports += ring.descriptors[i].word[1] & REPORT ? 1 : 0;
@@ -127,7 +127,7 @@ static void one_report_is_asked_for_every_32_packets(void) {
     CHECK_EQ(ring_clean(&ring, &tx), 0);
     device_sends(&ring, &head, 1);
     CHECK_EQ(ring_clean(&ring, &tx), 32);
-    ring_destroy(&space, &ring);  // with 68 packets in it
+    ring_destroy(space, &ring);  // with 68 packets in it
     CHECK_EQ(mempool_free_count(pool), 100);
     mempool_destroy(pool);
 }
@@ -136,25 +136,20 @@ static void impossible_rings_are_refused(void) {
     static const uint32_t sizes[] = {0, 1, 32, 100, 513, 8192, 1u << 31};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct ring ring;
-        CHECK_EQ(ring_create(&space, sizes[i], &ring), -EINVAL);
+        CHECK_EQ(ring_create(space, sizes[i], &ring), -EINVAL);
     }
 }
 
-int main(void) {
-    struct vfio_container container;
-    struct vfio_device device;
-    if (!CHECK_EQ(vfio_container_open(&container), 0)) return test_summary();
-    CHECK_EQ(vfio_device_open(&container, DEFAULT_ADDRESS, &device), 0);
-    CHECK_EQ(dma_space_open(&space, &container), 0);
+static int run(struct dma_space *opened) {
+    space = opened;
     for (uint32_t size = RING_SMALLEST; size <= RING_LARGEST; size *= 4) every_sent_buffer_comes_back(size);
     packets_come_once_and_in_order(64, 1000);
     packets_come_once_and_in_order(512, 1000);
     packets_come_once_and_in_order(512, 300);  // fewer buffers than descriptors
     one_report_is_asked_for_every_32_packets();
     impossible_rings_are_refused();
-    CHECK(space.reservations == NULL);
-    dma_space_close(&space);
-    vfio_device_close(&device);
-    vfio_container_close(&container);
+    CHECK(space->reservations == NULL);
     return test_summary();
 }
+
+int main(int argc, char **argv) { return dma_main(argc, argv, "Tests descriptor rings.", run); }
