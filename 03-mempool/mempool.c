@@ -47,7 +47,7 @@ int mempool_create(struct dma_space *space, uint32_t count, uint32_t buffer_size
     if (!pool) return log_error(-ENOMEM, "a packet pool");
     *pool = (struct mempool){.space = space, .count = count, .buffer_size = buffer_size};
     pool->free_stack = malloc(count * sizeof(struct packet_buffer *));
-    pool->buffers = aligned_alloc(CACHE_LINE, (count + 1) / 2 * 2 * sizeof *pool->buffers);
+    pool->buffers = aligned_alloc(CACHE_LINE, count * sizeof *pool->buffers);
 #ifdef DEBUG
     pool->is_free = calloc(count, sizeof *pool->is_free);
     if (!pool->is_free) error = -ENOMEM;
@@ -129,20 +129,47 @@ static bool take_back(struct packet_buffer *buffer) {
     return true;
 }
 
-void mempool_free_batch(struct packet_buffer *const *buffers, uint32_t count) {
+void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         if (take_back(buffers[i])) buffers[i]->pool->free_stack[buffers[i]->pool->free_count++] = buffers[i];
 }
 #else
-// A batch nearly always comes from one pool; runs of one pool are copied in one go.
-void mempool_free_batch(struct packet_buffer *const *buffers, uint32_t count) {
-    for (uint32_t start = 0, end; start < count; start = end) {
-        struct mempool *pool = buffers[start]->pool;
-        for (end = start + 1; end < count && buffers[end]->pool == pool;) end++;
-        memcpy(&pool->free_stack[pool->free_count], &buffers[start], (end - start) * sizeof *buffers);
-        pool->free_count += end - start;
+static inline bool all_of_pool(struct packet_buffer *const *buffers, size_t count, const struct mempool *pool) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < count; i++)
+        if (buffers[i]->pool != pool) return false;
+    return true;
+}
+
+// A batch nearly always comes from one pool. Runs of one pool are found eight at a time, and copied in one go.
+void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count) {
+    while (count) {
+        struct mempool *pool = buffers[0]->pool;
+        size_t same = 0;
+        while (same + 8 <= count && all_of_pool(buffers + same, 8, pool)) same += 8;
+        while (same < count && all_of_pool(buffers + same, 1, pool)) same++;
+        memcpy(&pool->free_stack[pool->free_count], buffers, same * sizeof *buffers);
+        pool->free_count += (uint32_t)same;
+        buffers += same;
+        count -= (uint32_t)same;
     }
 }
 #endif
 
-void mempool_free(struct packet_buffer *buffer) { mempool_free_batch(&buffer, 1); }
+// Frees all buffers of a packet but the first, which then is a buffer like any other.
+static void make_plain(struct packet_buffer *packet) {
+    bool chained = packet->request.what & PACKET_CHAINED;
+    packet->request = (struct packet_request){0};
+    for (struct packet_buffer *part = chained ? packet->next : NULL, *next; part; part = next) {
+        next = part->next;
+        mempool_free_buffers(&part, 1);
+    }
+}
+
+void mempool_free_batch(struct packet_buffer *const *packets, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (packets[i]->request.what) make_plain(packets[i]);
+    mempool_free_buffers(packets, count);
+}
+
+void mempool_free(struct packet_buffer *packet) { mempool_free_batch(&packet, 1); }

@@ -15,8 +15,9 @@
 // Descriptors hold IOVAs, and there is no way back from an IOVA to the buffer's description. So beside the ring, in
 // memory of our own, `used` remembers which buffer each descriptor points to.
 //
-// What the bits in a descriptor mean is the device's business, a *format*: five small functions. The ring functions
-// below are inlined into the driver together with its format, so the abstraction is gone in the machine code.
+// What the bits in a descriptor mean is the device's business, a *format*: a few small functions. The ring functions
+// below are inlined into the driver together with its format, so the abstraction is gone in the machine code. Only
+// what is rare, a packet in several buffers or one that asks the device for something, is a call into ring.c.
 #pragma once
 
 #include <stdbool.h>
@@ -33,38 +34,54 @@ enum {
     // A device asked to report every single packet would write 16 bytes back for each. One report for the last of 32
     // says the same for all of them.
     RING_REPORT_EVERY = 32,
-    RING_REFILL = 32,  // how many empty descriptors are worth a doorbell
 };
 
 struct descriptor {
     uint64_t word[2];
 };
 
+// TX: descriptors whose buffers go back together, when the last of them is reported done.
+struct ring_group {
+    uint16_t descriptors;
+    uint16_t contexts;  // of these, how many at the front have no buffer: 1 or 0
+};
+
 struct ring {
     struct dma_memory memory;
     struct descriptor *descriptors;  // in DMA memory; written by the owner of each, see above
     struct packet_buffer **used;     // ours alone: the buffer behind each descriptor between head and tail
-    uint32_t *report;  // ours alone, TX: at the first slot of a group, the slot that will report for all
-    uint32_t size;     // entries, a power of two
+    struct ring_group *groups;       // ours alone, TX: at the first slot of each group
+    struct descriptor context;       // ours alone, TX: the last one that the device was told
+    uint32_t size;                   // entries, a power of two
     // Both only grow; slot number and free space come from them by masking and subtracting, wrap-around included.
     uint32_t head;  // the oldest descriptor that we have not taken back
     uint32_t tail;  // the next one that we give away; the device knows it as the tail register
 };
 
 struct tx_format {
-    // One whole packet.
+    // One whole packet in one buffer, nothing asked for.
     void (*write)(struct descriptor *descriptor, iova_t data, uint32_t length);
     // Wanted: DD in this descriptor, once it and all before it are done.
     void (*request_report)(struct descriptor *descriptor);
     bool (*done)(const struct descriptor *descriptor);
+    // What is rare. NULL if nobody ever sends such a packet. First, does the device need to be told something about
+    // the packet in a descriptor of its own? Then this makes it, and returns true.
+    bool (*make_context)(const struct packet_buffer *packet, struct descriptor *context);
+    // One buffer of the packet; `total` bytes in all of them.
+    void (*write_part)(struct descriptor *descriptor, const struct packet_buffer *packet,
+                       const struct packet_buffer *part, uint32_t total);
 };
 
-enum rx_state { RX_EMPTY, RX_PACKET, RX_BROKEN };
+// RX_EMPTY: no DD yet. RX_PACKET: a whole packet, or the last part of one. RX_PART: more is to come in the next
+// descriptor. RX_BROKEN: the end of something that is no packet for us.
+enum rx_state { RX_EMPTY, RX_PACKET, RX_PART, RX_BROKEN };
 
 struct rx_format {
     void (*write)(struct descriptor *descriptor, iova_t data);
-    // RX_EMPTY: no DD yet. RX_PACKET: a whole packet of *length bytes. RX_BROKEN: something that is no packet for us.
-    enum rx_state (*read)(const struct descriptor *descriptor, uint32_t *length);
+    bool (*whole)(const struct descriptor *descriptor);  // is it RX_PACKET, for sure? Nearly always, so this is quick
+    enum rx_state (*state)(const struct descriptor *descriptor);
+    // Copies what the device says about the packet into its description: the length, at least.
+    void (*take)(const struct descriptor *descriptor, struct packet_buffer *buffer);
 };
 
 // `size` entries, a power of two from RING_SMALLEST to RING_LARGEST, zeroed; 0 or a negative errno after saying why.
@@ -82,47 +99,92 @@ static inline uint32_t ring_until_end(const struct ring *ring, uint32_t position
     return count < left ? count : left;
 }
 
-// The functions below work on copies of the ring's fields. Through the pointer, the compiler would have to load them
-// again after every store to a descriptor, since it cannot know that a descriptor is not the ring itself.
+// Gives the buffers of `count` descriptors from `position` on back to their pools.
+static inline void ring_free_buffers(struct ring *ring, uint32_t position, uint32_t count) {
+    uint32_t straight = ring_until_end(ring, position, count);
+    mempool_free_buffers(&ring->used[ring_slot(ring, position)], straight);
+    if (count > straight) mempool_free_buffers(ring->used, count - straight);
+}
+
+// Both ends of a ring cost something to look at: a doorbell is a write across the bus, and DD a cache line that the
+// device has written. From an eighth of the ring on it is worth it.
+static inline bool ring_is_worth_it(const struct ring *ring, uint32_t descriptors) {
+    return descriptors >= ring->size / 8;
+}
 
 #define RING_INLINE static inline __attribute__((always_inline))
+
+// Batches are worked through eight at a time, and the rest one by one. For the eight, the compiler writes the loop's
+// body eight times and none of its counting.
+enum { RING_BLOCK = 8 };
+#define RING_UNROLL _Pragma("GCC unroll 8")
+
+// TX, link, for the packet that asks for something or has several buffers: these make a group of their own. Returns
+// false, and has done nothing, if the ring has no room for all of it. In ring.c.
+bool ring_link_rare(struct ring *ring, const struct tx_format *format, struct packet_buffer *packet);
+
+RING_INLINE bool ring_all_plain(struct packet_buffer *const *packets, size_t count) {
+    uint32_t asked = 0;
+    RING_UNROLL for (size_t i = 0; i < count; i++) asked |= packets[i]->request.what;
+    return !asked;
+}
+
+RING_INLINE void ring_write(const struct tx_format *format, struct descriptor *descriptors,
+                            struct packet_buffer **used, struct packet_buffer *const *packets, size_t count) {
+    RING_UNROLL for (size_t i = 0; i < count; i++) {
+        used[i] = packets[i];
+        format->write(&descriptors[i], packets[i]->iova, packets[i]->length);
+    }
+}
 
 // TX, link: writes packets into descriptors from the tail on, as many as fit; returns how many. From here on their
 // buffers belong to the ring. The caller rings the doorbell afterwards.
 RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format,
-                               struct packet_buffer *const *buffers, uint32_t count) {
-    struct descriptor *descriptors = ring->descriptors;
-    struct packet_buffer **used = ring->used;
-    uint32_t mask = ring->size - 1, tail = ring->tail, room = ring_free(ring);
-    if (count > room) count = room;
-    for (uint32_t linked = 0, group; linked < count; linked += group) {
-        group = count - linked < RING_REPORT_EVERY ? count - linked : RING_REPORT_EVERY;
-        uint32_t last = (tail + group - 1) & mask;
-        ring->report[tail & mask] = last;
-        for (uint32_t i = 0; i < group; i++, tail++) {
-            struct packet_buffer *buffer = buffers[linked + i];
-            used[tail & mask] = buffer;
-            format->write(&descriptors[tail & mask], buffer->iova, buffer->length);
+                               struct packet_buffer *const *packets, uint32_t count) {
+    uint32_t linked = 0;
+    while (linked < count && ring_free(ring)) {
+        uint32_t slot = ring_slot(ring, ring->tail), most = count - linked;
+        if (most > ring_free(ring)) most = ring_free(ring);
+        if (most > RING_REPORT_EVERY) most = RING_REPORT_EVERY;
+        most = ring_until_end(ring, slot, most);
+        struct descriptor *descriptors = &ring->descriptors[slot];
+        struct packet_buffer **used = &ring->used[slot], *const *group = packets + linked;
+        size_t plain = 0;
+        for (; plain + RING_BLOCK <= most && ring_all_plain(group + plain, RING_BLOCK); plain += RING_BLOCK)
+            ring_write(format, descriptors + plain, used + plain, group + plain, RING_BLOCK);
+        for (; plain < most && ring_all_plain(group + plain, 1); plain++)
+            ring_write(format, descriptors + plain, used + plain, group + plain, 1);
+        if (plain) {
+            format->request_report(&descriptors[plain - 1]);
+            ring->groups[slot] = (struct ring_group){.descriptors = (uint16_t)plain};
+            ring->tail += (uint32_t)plain;
+            linked += (uint32_t)plain;
+        } else if (ring_link_rare(ring, format, *group)) {
+            linked++;
+        } else {
+            break;
         }
-        format->request_report(&descriptors[last]);
     }
-    ring->tail = tail;
-    return count;
+    return linked;
 }
 
-// TX, clean: where a group has been reported done, its buffers go back to the free stack. Returns how many.
+// TX, clean: where a group has been reported done, its buffers go back to the free stack. Returns how many
+// descriptors are free again.
 RING_INLINE uint32_t ring_clean(struct ring *ring, const struct tx_format *format) {
     uint32_t cleaned = 0;
     while (ring_in_use(ring)) {
-        uint32_t first = ring_slot(ring, ring->head), last = ring->report[first];
-        if (!format->done(&ring->descriptors[last])) break;
-        uint32_t group = ring_slot(ring, last - first) + 1, straight = ring_until_end(ring, first, group);
-        mempool_free_batch(&ring->used[first], straight);
-        if (group > straight) mempool_free_batch(ring->used, group - straight);
-        ring->head += group;
-        cleaned += group;
+        struct ring_group group = ring->groups[ring_slot(ring, ring->head)];
+        if (!format->done(&ring->descriptors[ring_slot(ring, ring->head + group.descriptors - 1)])) break;
+        ring_free_buffers(ring, ring->head + group.contexts, group.descriptors - group.contexts);
+        ring->head += group.descriptors;
+        cleaned += group.descriptors;
     }
     return cleaned;
+}
+
+RING_INLINE void ring_offer(const struct rx_format *format, struct descriptor *descriptors,
+                            struct packet_buffer *const *buffers, size_t count) {
+    RING_UNROLL for (size_t i = 0; i < count; i++) format->write(&descriptors[i], buffers[i]->iova);
 }
 
 // RX, fill: takes buffers from the pool's free stack and hands them to the device, as many as there are free
@@ -135,33 +197,59 @@ RING_INLINE uint32_t ring_fill(struct ring *ring, const struct rx_format *format
         if (!got) break;
         struct descriptor *descriptors = &ring->descriptors[slot];
         struct packet_buffer **used = &ring->used[slot];
-        for (uint32_t i = 0; i < got; i++) format->write(&descriptors[i], used[i]->iova);
+        size_t written = 0;
+        for (; written + RING_BLOCK <= got; written += RING_BLOCK)
+            ring_offer(format, descriptors + written, used + written, RING_BLOCK);
+        for (; written < got; written++) ring_offer(format, descriptors + written, used + written, 1);
         ring->tail += got;
         filled += got;
     }
     return filled;
 }
 
+// RX, read, for whatever is not a whole packet in one descriptor: puts the packet that begins at the head together,
+// if all of it is there, or drops it and counts it in *broken. Returns false if there is nothing to take yet;
+// otherwise *packet is the packet, or NULL for a broken one. In ring.c.
+bool ring_read_rare(struct ring *ring, const struct rx_format *format, struct packet_buffer **packet,
+                    uint64_t *broken);
+
+RING_INLINE bool ring_all_whole(const struct rx_format *format, const struct descriptor *descriptors, size_t count) {
+    RING_UNROLL for (size_t i = 0; i < count; i++) if (!format->whole(&descriptors[i])) return false;
+    return true;
+}
+
+RING_INLINE void ring_take(const struct rx_format *format, const struct descriptor *descriptors,
+                           struct packet_buffer *const *used, struct packet_buffer **packets, size_t count) {
+    barrier_after_done();
+    RING_UNROLL for (size_t i = 0; i < count; i++) {
+        struct packet_buffer *packet = used[i];
+        packets[i] = packet;
+        format->take(&descriptors[i], packet);
+    }
+}
+
 // RX, read: hands up to `count` received packets to the caller, who owns their buffers from here on and releases them
 // with mempool_free_batch. What is broken goes straight back to its pool and is counted in *broken.
-RING_INLINE uint32_t ring_read(struct ring *ring, const struct rx_format *format, struct packet_buffer **buffers,
+RING_INLINE uint32_t ring_read(struct ring *ring, const struct rx_format *format, struct packet_buffer **packets,
                                uint32_t count, uint64_t *broken) {
-    const struct descriptor *descriptors = ring->descriptors;
-    struct packet_buffer **used = ring->used;
-    uint32_t mask = ring->size - 1, head = ring->head, tail = ring->tail, packets = 0, length;
-    for (; packets < count && head != tail; head++) {
-        struct packet_buffer *buffer = used[head & mask];
-        enum rx_state state = format->read(&descriptors[head & mask], &length);
-        if (state == RX_EMPTY) break;
-        if (__builtin_expect(state == RX_BROKEN, 0)) {
-            mempool_free(buffer);
-            ++*broken;
-            continue;
-        }
-        buffer->length = length;
-        buffers[packets++] = buffer;
+    uint32_t read = 0;
+    while (read < count && ring_in_use(ring)) {
+        uint32_t slot = ring_slot(ring, ring->head), most = count - read;
+        if (most > ring_in_use(ring)) most = ring_in_use(ring);
+        most = ring_until_end(ring, slot, most);
+        const struct descriptor *descriptors = &ring->descriptors[slot];
+        struct packet_buffer **used = &ring->used[slot], **out = packets + read, *packet;
+        size_t whole = 0;
+        for (; whole + RING_BLOCK <= most && ring_all_whole(format, descriptors + whole, RING_BLOCK);
+             whole += RING_BLOCK)
+            ring_take(format, descriptors + whole, used + whole, out + whole, RING_BLOCK);
+        for (; whole < most && ring_all_whole(format, descriptors + whole, 1); whole++)
+            ring_take(format, descriptors + whole, used + whole, out + whole, 1);
+        ring->head += (uint32_t)whole;
+        read += (uint32_t)whole;
+        if (whole) continue;
+        if (!ring_read_rare(ring, format, &packet, broken)) break;
+        if (packet) packets[read++] = packet;
     }
-    ring->head = head;
-    barrier_after_done();
-    return packets;
+    return read;
 }

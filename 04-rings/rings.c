@@ -34,13 +34,16 @@ static void toy_write_rx(struct descriptor *descriptor, iova_t data) {
     *descriptor = (struct descriptor){{data.value, 0}};
 }
 
-static enum rx_state toy_read(const struct descriptor *descriptor, uint32_t *length) {
-    *length = (uint32_t)descriptor->word[1];
+static enum rx_state toy_state(const struct descriptor *descriptor) {
     return toy_done(descriptor) ? RX_PACKET : RX_EMPTY;
 }
 
-static const struct tx_format toy_tx = {toy_write_tx, toy_request_report, toy_done};
-static const struct rx_format toy_rx = {toy_write_rx, toy_read};
+static void toy_take(const struct descriptor *descriptor, struct packet_buffer *buffer) {
+    buffer->length = (uint16_t)descriptor->word[1];
+}
+
+static const struct tx_format toy_tx = {toy_write_tx, toy_request_report, toy_done, NULL, NULL};
+static const struct rx_format toy_rx = {toy_write_rx, toy_done, toy_state, toy_take};
 
 // ---- The toy NIC --------------------------------------------------------------------------------------------------
 

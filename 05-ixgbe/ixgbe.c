@@ -20,8 +20,7 @@
 #include "log.h"
 
 enum {
-    CLEAN_AT = 2 * RING_REPORT_EVERY,  // packets in a TX ring from which on it pays to look for sent ones
-    QUEUE_TIMEOUT_MS = 1000,           // microseconds would do, on a machine that is not busy with something else
+    QUEUE_TIMEOUT_MS = 1000,  // microseconds would do, on a machine that is not busy with something else
 };
 
 static const uint32_t GONE = 0xffffffff;  // what every register of a card that was pulled out reads as
@@ -263,8 +262,7 @@ static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     struct ixgbe_rx_queue *rx = &ixgbe->rx[queue];
     uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &ixgbe->stats.rx_errors);
-    // A doorbell is a write across the bus. It pays from a batch of empty descriptors on.
-    if (ring_free(&rx->ring) >= RING_REFILL && ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool))
+    if (ring_is_worth_it(&rx->ring, ring_free(&rx->ring)) && ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool))
         move_tail(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDT, queue));
     return received;
 }
@@ -272,8 +270,7 @@ static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **
 static uint32_t transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers, uint32_t count) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     struct ring *ring = &ixgbe->tx[queue];
-    // Looking for DD touches a cache line that the card has written. It pays when there should be something to find.
-    if (ring_in_use(ring) >= CLEAN_AT || !count) ring_clean(ring, &ixgbe_tx_format);
+    if (ring_is_worth_it(ring, ring_in_use(ring)) || !count) ring_clean(ring, &ixgbe_tx_format);
     uint32_t linked = ring_link(ring, &ixgbe_tx_format, buffers, count);
     if (linked) move_tail(ixgbe, ring, ixgbe_tx_queue_reg(IXGBE_TDT, queue));
     return linked;

@@ -5,6 +5,8 @@
 // receive descriptor (7.1.6) and the advanced data descriptor (7.2.3.2.4).
 #pragma once
 
+#include <string.h>
+
 #include "ixgbe_regs.h"
 #include "ring.h"
 
@@ -22,20 +24,31 @@ static inline void ixgbe_write_rx(struct descriptor *descriptor, iova_t data) {
     descriptor_store(&descriptor->word[1], 0);
 }
 
-// 7.1.6.2: status and errors in the low half of the second word, the length above them.
-static inline enum rx_state ixgbe_read_rx(const struct descriptor *descriptor, uint32_t *length) {
-    const uint32_t whole = IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
+// 7.1.6.2: DD and EOP say that a packet is there and ends here. An error, or a length that fills the whole buffer,
+// needs the second look below. One comparison finds the packets that need none.
+static inline bool ixgbe_rx_whole(const struct descriptor *descriptor) {
+    const uint64_t whole = IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
+    const uint64_t suspect = IXGBE_RXD_ERROR_RXE | (uint64_t)(0xffff & ~(IXGBE_BUFFER_SIZE - 1)) << 32;
+    return (descriptor_load(&descriptor->word[1]) & (whole | suspect)) == whole;
+}
+
+static inline enum rx_state ixgbe_rx_state(const struct descriptor *descriptor) {
     uint64_t word = descriptor_load(&descriptor->word[1]);
     if (!(word & IXGBE_RXD_STATUS_DD)) return RX_EMPTY;
-    *length = word >> 32 & 0xffff;
-    return (word & (whole | IXGBE_RXD_ERROR_RXE)) == whole && *length <= IXGBE_BUFFER_SIZE ? RX_PACKET : RX_BROKEN;
+    if (!(word & IXGBE_RXD_STATUS_EOP)) return RX_PART;
+    return word & IXGBE_RXD_ERROR_RXE || (word >> 32 & 0xffff) > IXGBE_BUFFER_SIZE ? RX_BROKEN : RX_PACKET;
+}
+
+// 7.1.6.2: packet type, RSS hash, status, errors, length, VLAN tag: struct packet_buffer has them in the same order.
+static inline void ixgbe_take_rx(const struct descriptor *descriptor, struct packet_buffer *buffer) {
+    memcpy(buffer->received, descriptor, sizeof buffer->received);
 }
 
 // 7.2.3.2.4: an advanced data descriptor: one buffer that is a whole packet (EOP), CRC to be added (IFCS).
 static inline void ixgbe_write_tx(struct descriptor *descriptor, iova_t data, uint32_t length) {
     const uint64_t command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP;
     descriptor_store(&descriptor->word[0], data.value);
-    descriptor_store(&descriptor->word[1], command | length | (uint64_t)length << (32 + IXGBE_TXD_OPT_PAYLEN_SHIFT));
+    descriptor_store(&descriptor->word[1], command + length * (1 + (1ull << (32 + IXGBE_TXD_OPT_PAYLEN_SHIFT))));
 }
 
 static inline void ixgbe_request_report(struct descriptor *descriptor) {
@@ -47,5 +60,5 @@ static inline bool ixgbe_tx_done(const struct descriptor *descriptor) {
     return descriptor_load(&descriptor->word[1]) >> 32 & IXGBE_TXD_STATUS_DD;
 }
 
-static const struct rx_format ixgbe_rx_format = {ixgbe_write_rx, ixgbe_read_rx};
-static const struct tx_format ixgbe_tx_format = {ixgbe_write_tx, ixgbe_request_report, ixgbe_tx_done};
+static const struct rx_format ixgbe_rx_format = {ixgbe_write_rx, ixgbe_rx_whole, ixgbe_rx_state, ixgbe_take_rx};
+static const struct tx_format ixgbe_tx_format = {ixgbe_write_tx, ixgbe_request_report, ixgbe_tx_done, NULL, NULL};

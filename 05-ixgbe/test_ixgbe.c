@@ -42,7 +42,7 @@ static struct packet_buffer *frame(const uint8_t to[6], uint32_t length, uint32_
     for (uint32_t i = 0; i < length; i++) data[i] = (uint8_t)(i + length + number);
     memcpy(data, to, 6);
     memcpy(data + 6, "\x02\x00\x00\x00\x00\x99\x88\xb5", 8);
-    buffer->length = length;
+    buffer->length = (uint16_t)length;
     return buffer;
 }
 
@@ -248,6 +248,30 @@ static void a_received_buffer_is_sent_on(void) {
     close_cards();
 }
 
+// A full TX ring empties by itself: whoever keeps on sending need not call nic_transmit with nothing to send.
+static void the_smallest_rings_keep_going(void) {
+    enum { PACKETS = 1000 };
+    uint8_t mac[6];
+    open_cards(&(struct nic_config){.rx_ring_size = RING_SMALLEST, .tx_ring_size = RING_SMALLEST});
+    nic_get_mac(b, mac);
+    uint64_t deadline = clock_ns() + 10000000000ull;
+    uint32_t sent = 0, received = 0;
+    while (received < PACKETS && clock_ns() < deadline) {
+        struct packet_buffer *buffer = NULL;
+        if (sent < PACKETS && !nic_transmit(a, 0, (buffer = frame(mac, SHORTEST, 0), &buffer), 1))
+            mempool_free(buffer);
+        else
+            sent += buffer != NULL;
+        if (sent < PACKETS && sent % 100) continue;  // several in the ring at a time
+        while (nic_receive(b, 0, &buffer, 1)) {
+            mempool_free(buffer);
+            received++;
+        }
+    }
+    CHECK_EQ(received, PACKETS);
+    close_cards();
+}
+
 static void impossible_wishes_are_refused(void) {
     static const struct nic_config wishes[] = {{.rx_queues = 17},
                                                {.tx_queues = 100},
@@ -270,6 +294,7 @@ int main(void) {
     an_exhausted_pool_starves_and_recovers();
     flows_are_spread_over_queues();
     a_received_buffer_is_sent_on();
+    the_smallest_rings_keep_going();
     impossible_wishes_are_refused();
     for (int i = 0; i < 5; i++) {
         open_cards(NULL);
