@@ -296,7 +296,7 @@ void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct r
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
 bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length);
-bool dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length);
+void dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length);
 // The whole of [iova, iova + length) as one piece of memory, or NULL: then it is in pieces, or not there.
 static inline void *dma_at(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length) {
     const struct dma_window *window = &device->window[kind];

@@ -178,11 +178,12 @@ static void write_back(struct engine *engine, uint64_t *descriptor, const struct
     __atomic_store_n(&descriptor[1], high, __ATOMIC_RELEASE);
 }
 
-static bool fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
+static void fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
     void *memory = sim_observed ? NULL : dma_at(device, DMA_RX_DATA, iova, length);
-    if (!memory) return dma_write(device, iova, bytes, length);
-    memcpy(memory, bytes, length);
-    return true;
+    if (!memory)
+        dma_write(device, iova, bytes, length);
+    else
+        memcpy(memory, bytes, length);
 }
 
 static void drop(struct sim_device *device, const struct frame *frame, const char *why) {
@@ -190,7 +191,7 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
     if (sim_observed) observe_dropped(device, why, frame->length);
 }
 
-// The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
+// The frame into as many buffers as it needs. False: a descriptor cannot be fetched, and the queue is halted.
 static bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
     for (uint32_t done = 0; done < frame->length;) {
         uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, engine->ring.head);
@@ -201,7 +202,7 @@ static bool place(struct sim_device *device, struct engine *engine, const struct
         if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
         uint32_t piece = frame->length - done < engine->buffer ? frame->length - done : engine->buffer;
         uint64_t buffer = __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED);
-        if (!fill_buffer(device, buffer, frame->bytes + done, piece)) return false;
+        fill_buffer(device, buffer, frame->bytes + done, piece);
         done += piece;
         write_back(engine, descriptor, frame, piece, done == frame->length);
         if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);

@@ -525,21 +525,43 @@ static void test_high_queues_sit_in_the_second_block(void) {
     bench_destroy(bench);
 }
 
-static void test_dma_outside_any_mapping(void) {
+static bool master_abort(struct bench *bench) {
+    uint16_t status;
+    sim_config_read(bench->device, 6, &status, 2);
+    return status & 0x2000;
+}
+
+// Writes are posted, nobody answers them: the device takes the packet for delivered.
+static void test_a_refused_write_goes_unnoticed(void) {
     struct bench *bench = bench_running();
-    start_rx_queue(bench, 1);
     hush(true);
     rx_descriptor(bench, 0, 0)->read.packet_iova = 0x1000;
+    receive_udp(bench, 60);
+    hush(false);
+    CHECK(done(bench, 0, 0));
+    CHECK_EQ(rx_buffer(bench, 0, 0)[0], 0);
+    CHECK(!(rd(bench, IXGBE_EICR) & IXGBE_EICR_PCI_EXCEPTION));
+    CHECK(!master_abort(bench));
+    receive_udp(bench, 60);
+    CHECK(done(bench, 0, 1));
+    bench_destroy(bench);
+}
+
+// A read is answered, if only with a refusal.
+static void test_a_refused_read_halts_the_queue(void) {
+    struct bench *bench = bench_running();
+    start_rx_queue(bench, 1);
+    CHECK_EQ(iommu_unmap(bench->iommu, IOVA_BASE + RX_RING, 0x1000), 0x1000);
+    hush(true);
     receive_udp(bench, 60);
     hush(false);
     CHECK(!done(bench, 0, 0));
     CHECK_EQ(rd(bench, IXGBE_QPRDC), 1);
     CHECK(rd(bench, IXGBE_EICR) & IXGBE_EICR_PCI_EXCEPTION);
-    uint16_t status;
-    sim_config_read(bench->device, 6, &status, 2);
-    CHECK(status & 0x2000);
+    CHECK(master_abort(bench));
+    iommu_map(bench->iommu, IOVA_BASE + RX_RING, 0x1000, bench->memory + RX_RING, IOMMU_READ | IOMMU_WRITE);
     receive_udp(bench, 60);
-    CHECK(!done(bench, 0, 1));  // the queue is halted,
+    CHECK(!done(bench, 0, 0));  // the queue is halted,
     wr(bench, IXGBE_REG(RETA, 0), 0x01010101);
     for (uint32_t i = 0; i < 32; i++) wr(bench, IXGBE_REG(RETA, i), 0x01010101);
     program_rss(bench, IXGBE_MRQC_RSS_UDPIPV4);
@@ -561,7 +583,6 @@ static void test_a_buffer_across_two_mappings(void) {
     hush(true);
     receive_udp(bench, 300);
     hush(false);
-    CHECK(!done(bench, 0, 0));
     CHECK_EQ(rx_buffer(bench, 0, 0)[0], 0);  // not even the part that is mapped
     iommu_map(bench->iommu, middle, 4096, bench->memory + 0x80000, IOMMU_READ | IOMMU_WRITE);
     wr(bench, IXGBE_RXDCTL, 0);
@@ -630,7 +651,8 @@ int main(void) {
     test_rss_hashes_are_the_published_ones();
     test_rss_picks_queues_from_the_table();
     test_high_queues_sit_in_the_second_block();
-    test_dma_outside_any_mapping();
+    test_a_refused_write_goes_unnoticed();
+    test_a_refused_read_halts_the_queue();
     test_a_buffer_across_two_mappings();
     test_pause_between_the_watermarks();
     test_no_descriptors_by_fault();

@@ -331,8 +331,6 @@ static void test_packets(void) {
     CHECK_EQ(map(&client, memory_file, third + PAGE, IOVA + third + PAGE, PAGE, 1), 0);
     memset(memory + third, 0xee, 2 * PAGE);
     send_frame(2);
-    CHECK(master_abort());
-    CHECK(!(rx_descriptor(2)->wb.status_error & IXGBE_RXD_STATUS_DD));
     for (unsigned i = 0; i < 2 * PAGE; i++) {
         if (memory[third + i] != 0xee) CHECK(!"no byte is written through a mapping that is for reading");
     }
@@ -363,8 +361,8 @@ static void test_unmap(void) {
     bring_up();
     send_frame(0);
     CHECK(tx_descriptor(0)->wb.status & IXGBE_TXD_STATUS_DD);
-    CHECK(!(rx_descriptor(0)->wb.status_error & IXGBE_RXD_STATUS_DD));
-    CHECK(master_abort());
+    CHECK(!received(0));
+    CHECK_EQ(memory[rx_buffer(0)], 0);  // not even the part that is mapped
 
     // And for everything at once.
     CHECK_EQ(request(&client, RESET, NULL, 0), 0);
