@@ -72,6 +72,25 @@ void nic_close(struct nic *nic) {
     if (nic) nic->ops->close(nic);
 }
 
+// A read that the IOMMU refuses is answered with an error, and every PCI device notes in its status register that it
+// got one (9.3.4: received master abort, received target abort). A write gets no answer, so of a refused one only the
+// IOMMU knows. VFIO lets nobody clear these bits, but resets the card each time that a program opens it.
+int nic_check(const struct nic *nic) {
+    uint16_t status;
+    int error = vfio_config_read(&nic->device, PCI_STATUS, &status, sizeof status);
+    if (error) return error;
+    if (status == 0xffff)
+        return log_error(-ENODEV, "%s: its configuration space reads as all ones; the card does not answer any more",
+                         nic->device.address);
+    if (!(le16toh(status) & (PCI_STATUS_REC_MASTER_ABORT | PCI_STATUS_REC_TARGET_ABORT))) return 0;
+    return log_error(
+        -EFAULT,
+        "%s: the IOMMU refused a read by the card (PCI status 0x%04x), and a queue has stopped. The IOVA "
+        "of a ring or of a packet buffer is not mapped; look for \"DMAR\" or \"AMD-Vi\" in dmesg, which "
+        "tells the address",
+        nic->device.address, le16toh(status));
+}
+
 uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms) {
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
     uint32_t mbit;

@@ -92,6 +92,11 @@ static inline int nic_set_mac(struct nic *nic, const uint8_t mac[6]) { return ni
 // On: every frame is received. Off (after open): those to the card's own address and broadcasts.
 static inline void nic_set_promiscuous(struct nic *nic, bool on) { nic->ops->set_promiscuous(nic, on); }
 
+// Is the card still there, and has it been refused nothing? 0; -ENODEV if it does not answer any more; -EFAULT if the
+// IOMMU has refused it a read, which stops the queue that wanted it. Says so, and what to do. For once a second or
+// so: a card that has stopped looks like one that has nothing to do.
+int nic_check(const struct nic *nic);
+
 // 0: no link; otherwise its speed in Mbit/s.
 static inline uint32_t nic_link_mbit(const struct nic *nic) { return nic->ops->link_mbit(nic); }
 

@@ -74,6 +74,10 @@ static void print_stats(const char *what, struct nic *nic) {
 static int run(struct two_ports *ports) {
     int error = send_packets(ports->from, ports->to, ports->pool);
     if (!error) error = receive_packets(ports->to);
+    if (error) {  // do the cards know why?
+        nic_check(ports->from);
+        nic_check(ports->to);
+    }
     print_stats("from", ports->from);
     print_stats("to  ", ports->to);
     return error;

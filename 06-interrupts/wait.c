@@ -15,7 +15,16 @@
 #include "interrupts.h"
 #include "two_ports.h"
 
-enum { BURSTS = 20, BURST = 100, PAUSE_MS = 50, FRAME = 60, INTERVAL_US = 100, QUIET_MS = 1000, BATCH = 32 };
+enum {
+    BURSTS = 20,
+    BURST = 100,
+    PAUSE_MS = 50,
+    FRAME = 60,
+    INTERVAL_US = 100,
+    QUIET_MS = 1000,
+    BATCH = 32,
+    CHECK_MS = 1000
+};
 
 struct sender {
     struct nic *nic;
@@ -52,23 +61,30 @@ static uint64_t cpu_us(void) {
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
-// Receives for `duration_ms`, or until `wanted` packets are there; returns how many came, and says what it took.
-static uint32_t receive(struct interrupts *interrupts, uint32_t wanted, uint64_t duration_ms) {
+// Receives for `duration_ms`, or until `wanted` packets are there, and says how many came and what it took. Looks
+// once a second whether the card is in order, and so sleeps no longer: one that is not wakes nobody.
+static int receive(struct interrupts *interrupts, uint32_t wanted, uint64_t duration_ms, uint32_t *total) {
     uint64_t start = clock_ns(), cpu = cpu_us(), wakeups = interrupts->wakeups;
-    uint64_t end = start + duration_ms * 1000000, now = start;
+    uint64_t end = start + duration_ms * 1000000, now = start, checked = start;
     uint32_t received = 0;
-    for (; received < wanted && now < end && !cli_stop(); now = clock_ns()) {
+    int error = 0;
+    for (; !error && received < wanted && now < end && !cli_stop(); now = clock_ns()) {
         struct packet_buffer *buffers[BATCH];
-        int timeout_ms = (int)((end - now) / 1000000) + 1;
+        int timeout_ms = end - now < CHECK_MS * 1000000ull ? (int)((end - now) / 1000000) + 1 : CHECK_MS;
         uint32_t count = interrupts_receive(interrupts, 0, buffers, BATCH, timeout_ms);
         mempool_free_batch(buffers, count);
         received += count;
+        if (now - checked >= CHECK_MS * 1000000ull) {
+            error = nic_check(interrupts->nic);
+            checked = now;
+        }
     }
     wakeups = interrupts->wakeups - wakeups;
     printf("  %" PRIu64 " ms: %u packets, woken %" PRIu64 " times", (now - start) / 1000000, received, wakeups);
     if (wakeups) printf(" (%.1f packets each)", (double)received / (double)wakeups);
     printf(", CPU time %.1f ms\n", (double)(cpu_us() - cpu) / 1000);
-    return received;
+    *total += received;
+    return error;
 }
 
 static int run_with_interrupts(struct interrupts *interrupts, struct sender *sender) {
@@ -77,13 +93,16 @@ static int run_with_interrupts(struct interrupts *interrupts, struct sender *sen
     pthread_t thread;
     if (pthread_create(&thread, NULL, send_bursts, sender)) return -1;
     printf("%d bursts of %d packets, one every %d ms:\n", BURSTS, BURST, PAUSE_MS);
-    uint32_t received = receive(interrupts, BURSTS * BURST, BURSTS * PAUSE_MS + 2000);
+    uint32_t received = 0;
+    int error = receive(interrupts, BURSTS * BURST, BURSTS * PAUSE_MS + 2000, &received);
     pthread_join(thread, NULL);
+    if (!error) error = nic_check(sender->nic);
+    if (error) return error;
     printf("and nothing at all:\n");
-    receive(interrupts, UINT32_MAX, QUIET_MS);
+    error = receive(interrupts, UINT32_MAX, QUIET_MS, &received);
     printf("%u sent, %u received; the link changed %" PRIu64 " times\n", sender->sent, received,
            interrupts->link_changes);
-    return received == sender->sent ? 0 : -1;
+    return error || received == sender->sent ? error : -1;
 }
 
 static int run(struct two_ports *ports) {

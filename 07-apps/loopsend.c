@@ -159,6 +159,11 @@ static int print_summary(struct loop *loop) {
 
 // ---- The loop -----------------------------------------------------------------------------------------------------
 
+static int check_cards(const struct loop *loop) {
+    int error = nic_check(loop->tx);
+    return error || !loop->rx ? error : nic_check(loop->rx);
+}
+
 static bool everything_sent(const struct loop *loop) { return !left_to_number(loop) && !loop->pending_count; }
 
 static int send_and_receive(struct loop *loop) {
@@ -182,6 +187,8 @@ static int send_and_receive(struct loop *loop) {
         if (now - line >= 1000000000) {
             print_line(loop, now, now - line);
             line = now;
+            int error = check_cards(loop);
+            if (error) return error;
         }
     }
     return 0;
@@ -233,6 +240,7 @@ static int run(struct loop *loop) {
     fflush(stdout);
     error = send_and_receive(loop);
     receive_the_rest(loop);
+    if (!error) error = check_cards(loop);
     int unaccounted = print_summary(loop);
     return error ? error : unaccounted;
 }

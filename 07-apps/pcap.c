@@ -22,7 +22,8 @@
 enum {
     BATCH = 64,
     LARGEST_SNAPLEN = 65535,
-    FLUSH_MS = 20,  // the longest that a packet waits in our buffer when nothing else comes
+    FLUSH_MS = 20,    // the longest that a packet waits in our buffer when nothing else comes
+    CHECK_MS = 1000,  // how often to ask whether the card is in order
     INTERRUPT_INTERVAL_US = 50,
 };
 
@@ -56,7 +57,7 @@ static void add_packets(struct capture_file *file, struct packet_buffer **buffer
 
 static int capture(struct nic *nic, struct interrupts *interrupts, struct capture_file *file,
                    const struct options *options, struct counts *counts) {
-    uint64_t now = clock_ns(), flushed = now;
+    uint64_t now = clock_ns(), flushed = now, checked = now;
     uint64_t end = options->seconds ? now + options->seconds * 1000000000 : UINT64_MAX;
     while (!cli_stop() && !file->error && now < end && !(options->count && counts->captured == options->count)) {
         struct packet_buffer *buffers[BATCH];
@@ -68,6 +69,11 @@ static int capture(struct nic *nic, struct interrupts *interrupts, struct captur
         if (now - flushed >= FLUSH_MS * 1000000ull) {
             capture_flush(file);
             flushed = now;
+        }
+        if (now - checked >= CHECK_MS * 1000000ull) {
+            int error = nic_check(nic);
+            if (error) return error;
+            checked = now;
         }
     }
     return file->error;

@@ -18,10 +18,10 @@ try 2 "--snaplen: '0'" 07-apps/pcap --snaplen 0 x
 try 2 "--snaplen: '65536'" 07-apps/pcap --snaplen 65536 x
 try 2 "unrecognized option.*bogus" 07-apps/pcap --bogus x
 try 2 "'extra' is one argument too many" 07-apps/pcap x 04:00.0 extra
-for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 06-interrupts/wait \
+for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
     07-apps/loopsend 07-apps/pcap; do
     try 0 '^usage: ' $program --help
-    try 2 'not a PCI address' $program nonsense:00.0 $([[ $program =~ poll|wait ]] && echo 05:00.0) $([[ $program =~ pcap ]] && echo nonsense)
+    try 2 'not a PCI address' $program nonsense:00.0 $([[ $program =~ poll|stray|wait ]] && echo 05:00.0) $([[ $program =~ pcap ]] && echo nonsense)
 done
 
 for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap build/libsim82599.so; do

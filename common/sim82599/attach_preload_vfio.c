@@ -385,11 +385,13 @@ static int access_bar(unsigned port, unsigned region, uint64_t offset, char *dat
     return 0;
 }
 
-// The MSI and MSI-X capabilities are the kernel's: a program enables interrupts with SET_IRQS.
+// The MSI and MSI-X capabilities are the kernel's: a program enables interrupts with SET_IRQS. And it keeps the
+// status register, with what has gone wrong, from being cleared.
 static bool config_is_writable(const struct port *port, uint32_t offset) {
+    bool status = offset == PCI_STATUS || offset == PCI_STATUS + 1;
     bool msix = port->msix_capability && offset >= port->msix_capability && offset < port->msix_capability + 12;
     bool msi = port->msi_capability && offset >= port->msi_capability && offset < port->msi_capability + 4;
-    return !msix && !msi;
+    return !status && !msix && !msi;
 }
 
 static int access_config(unsigned port, uint32_t offset, char *data, size_t size, bool write) {

@@ -302,6 +302,35 @@ static void config_space(void) {
     CHECK(halves[0] == 0x8086 && halves[1] == 0x10fb);
 }
 
+static uint16_t pci_status(const struct nic *nic) {
+    uint16_t status = 0;
+    CHECK_EQ(pread(nic->device, &status, 2, region_offset(CONFIG) + 6), 2);
+    return status;
+}
+
+// Nothing is mapped, so the first descriptor cannot be fetched. The kernel passes no write to the status register on;
+// only a reset of the function clears what it says.
+static void a_refused_read_stays_in_the_status(void) {
+    enum { LINKS = 0x42a4, DMATXCTL = 0x4a80, TDLEN = 0x6008, TDT = 0x6018, TXDCTL = 0x6028, MASTER_ABORT = 0x2000 };
+    struct nic nic = nic_open(0, -1);
+    uint16_t command = 6;
+    CHECK_EQ(pwrite(nic.device, &command, 2, region_offset(CONFIG) + 4), 2);
+    for (int i = 0; i < 1000 && !(nic_read(&nic, LINKS) & 1 << 30); i++) usleep(1000);
+    nic_write(&nic, DMATXCTL, 1);
+    nic_write(&nic, TDLEN, 1024);
+    nic_write(&nic, TXDCTL, 1 << 25);
+    for (int i = 0; i < 1000 && !(nic_read(&nic, TXDCTL) & 1 << 25); i++) usleep(1000);
+    CHECK_EQ(pci_status(&nic) & MASTER_ABORT, 0);
+    nic_write(&nic, TDT, 1);
+    for (int i = 0; i < 1000 && !(pci_status(&nic) & MASTER_ABORT); i++) usleep(1000);
+    CHECK(pci_status(&nic) & MASTER_ABORT);
+    uint16_t ones = 0xffff;
+    CHECK_EQ(pwrite(nic.device, &ones, 2, region_offset(CONFIG) + 6), 2);
+    CHECK(pci_status(&nic) & MASTER_ABORT);
+    CHECK_EQ(ioctl(nic.device, VFIO_DEVICE_RESET), 0);
+    CHECK_EQ(pci_status(&nic) & MASTER_ABORT, 0);
+}
+
 // ---- Interrupts ----
 
 struct irq_request {
@@ -538,6 +567,7 @@ int main(int argc, char **argv) {
         {"lifetimes", lifetimes, ALL_MODES, NULL, 0},
         {"information", information, THREADED, NULL, 0},
         {"config_space", config_space, THREADED | STEPPED, NULL, 0},
+        {"status", a_refused_read_stays_in_the_status, THREADED | STEPPED, "dma-outside-mapping", 0},
         {"interrupts", interrupts, THREADED | STEPPED, NULL, 0},
         {"dma", dma, THREADED | STEPPED, NULL, 0},
         {"dma_version_1", dma_version_1, STEPPED, NULL, 0},

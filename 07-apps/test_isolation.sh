@@ -1,0 +1,37 @@
+#!/bin/bash
+# What the IOMMU refuses moves no byte, is reported, and does not leave a program hanging.
+. "$(dirname "$0")/testing.sh"
+
+refused='0000:0[45]:00.0: the IOMMU refused a read by the card'
+
+# stray breaks the rule on purpose, so here the software NIC has to tell it off.
+for mode in stepped threaded; do
+    timeout 60 scripts/sim --mode $mode 05-ixgbe/stray >"$directory/out" 2>"$directory/err" </dev/null
+    status=$?
+    for text in 'receiving: packet [0-9]+ came .*, 60 bytes; of them were written: none' 'the card has noticed nothing' \
+        'sending: +the card counted 0 packets sent, and nothing arrived' 'the card has noticed, for' \
+        "^error: $refused" 'dma-outside-mapping .* port 1 made the device write 60 bytes at iova 0xfffffffff000' \
+        'dma-outside-mapping .* port 0 made the device read 60 bytes at iova 0xfffffffff000'; do
+        if cat "$directory/out" "$directory/err" | grep -Eq -- "$text"; then ok; else not_ok "stray ($mode) did not print '$text'"; fi
+    done
+    if [ $status -eq 0 ]; then ok; else not_ok "stray ($mode) ended with $status"; fi
+done
+
+# Everything refused, from the first DMA on or later, at either end of the cable.
+try 1 "$refused" scripts/sim --fault0 iommu 05-ixgbe/poll
+for port in 0 1; do
+    try 1 "$refused" scripts/sim --fault$port iommu 06-interrupts/wait
+    try 1 "$refused" scripts/sim --fault$port iommu 07-apps/loopsend
+    try 1 "$refused" scripts/sim --fault$port iommu 07-apps/loopsend --count 100
+    try 1 "$refused" scripts/sim --mode stepped --fault$port iommu@900 07-apps/loopsend --interrupts
+done
+try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap "$directory/refused.pcap"
+try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap --interrupts "$directory/refused.pcap"
+expect_packets 0 "$directory/refused.pcap"
+
+# A card that is pulled out while a program waits for it.
+for option in --snaplen=100 --interrupts; do
+    try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@600 07-apps/pcap $option "$directory/gone.pcap"
+done
+
+finish
