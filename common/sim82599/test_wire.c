@@ -880,6 +880,41 @@ static void test_replay_options(void) {
     port_off(port);
 }
 
+// What a port sends is in the file, whole, whatever the wire does with it; what the wire has not taken is not.
+static void test_record(void) {
+    enum { FRAMES = 40 };
+    char text[256];
+    const char *name = in_scratch("record.pcap");
+    snprintf(text, sizeof text, "sink,paced,record=%s", name);
+    struct port *port = port_up(0, text);
+    unsigned taken = 0, busy = 0;
+    for (uint8_t frame[2048]; taken < FRAMES; now_ns += 100) {
+        uint32_t length = make_frame(taken, frame);
+        if (port->wire->ops->send(port->wire, frame, length) == 0)
+            taken++;
+        else
+            busy++;
+    }
+    CHECK(busy > 0);
+
+    // The file is whole already.
+    snprintf(text, sizeof text, "replay:%s,fast", name);
+    struct port *other = port_up(1, text);
+    uint32_t received;
+    CHECK_EQ(receive_numbered(other, FRAMES, &received), 0);
+    CHECK_EQ(received, FRAMES);
+    CHECK_EQ(take_all(other), 0);
+    port_off(other);
+
+    snprintf(text, sizeof text, "sink,record=%s", name);
+    refuse(text, "another port records there");
+    port_off(port);
+    accept(text, "record");
+    refuse("sink,record=/nonexistent/file", "cannot write /nonexistent/file: No such file or directory");
+    refuse("sink,record=", "cannot write : No such file");
+    if (access("/dev/full", W_OK) == 0) refuse("sink,record=/dev/full", "No space left");
+}
+
 static void rewrite(const char *name, long at, const void *bytes, size_t length) {
     FILE *file = fopen(name, "r+");
     fseek(file, at, SEEK_SET);
@@ -1072,6 +1107,7 @@ int main(void) {
     test_neighbour();
     test_replay_formats();
     test_replay_options();
+    test_record();
     test_bad_captures();
     test_generator();
     test_paced();

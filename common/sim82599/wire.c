@@ -33,7 +33,7 @@ static const struct option {
     const char *kind;  // NULL: all of them
     const char *name;
     const char *usage;
-    size_t field;                // in struct wire_options: a bool, or a uint64_t if there is a range
+    size_t field;                // in struct wire_options: a uint64_t if there is a range, a text after =, or a bool
     uint64_t smallest, largest;  // of a number; 0: the option has none
 } options_known[] = {
     {"cable", "alone=quiet", "alone=quiet", FIELD(alone_quiet), 0, 0},
@@ -43,6 +43,7 @@ static const struct option {
     {"generator", "rate=", "rate=PPS", FIELD(rate), 1, 1000000000},
     {"generator", "flows=", "flows=N", FIELD(flows), 1, 32768},
     {NULL, "paced", "paced", FIELD(paced), 0, 0},
+    {NULL, "record=", "record=FILE", FIELD(record), 0, 0},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
@@ -96,9 +97,13 @@ static int set_option(const char *text, const struct kind *kind, const char *wor
         append(list, sizeof list, option->usage);
         void *field = (char *)options + option->field;
         size_t length = strlen(option->name);
-        if (option->largest) {
-            if (strncmp(word, option->name, length) == 0) return set_number(text, option, word + length, field);
-        } else if (strcmp(word, option->name) == 0) {
+        if (option->name[length - 1] == '=') {
+            if (strncmp(word, option->name, length) != 0) continue;
+            if (option->largest) return set_number(text, option, word + length, field);
+            *(const char **)field = word + length;
+            return 0;
+        }
+        if (strcmp(word, option->name) == 0) {
             *(bool *)field = true;
             return 0;
         }
@@ -145,13 +150,19 @@ int wire_plug(const char *text, struct sim_device *port, struct wire **wire) {
     struct line *line = NULL;
     int error = parse(text, words, &kind, &options);
     if (!error) error = kind->open(&options, port, &line);
+    if (!error) {
+        line->wire.port = port;
+        line->in.on = line->out.on = options.paced;
+        *wire = &line->wire;
+    }
+    if (!error && options.record) {
+        error = wire_record(options.record, &line->wire, wire);
+        if (error) wire_unplug(&line->wire);
+    }
     free(words);
+    if (error) *wire = NULL;
     if (error == -ENOMEM) wire_complain("wire \"%s\": out of memory", text);
-    if (error) return error;
-    line->wire.port = port;
-    line->in.on = line->out.on = options.paced;
-    *wire = &line->wire;
-    return 0;
+    return error;
 }
 
 void wire_unplug(struct wire *wire) {

@@ -36,7 +36,9 @@ struct wire {
 //   sink                        light, and nobody there
 //   tap:NAME                    a TAP interface of the host
 //   unplugged                   no light
-// and ",paced" after any: no faster than 10 Gbit/s, preamble, CRC and gap counted.
+// and after any
+//   ,paced                      no faster than 10 Gbit/s, preamble, CRC and gap counted
+//   ,record=FILE                what the port sends goes into a pcap file too
 // Returns 0, -EINVAL after saying what is wrong with the text, or what failed underneath, after saying so.
 int wire_plug(const char *text, struct sim_device *port, struct wire **wire);
 void wire_unplug(struct wire *wire);

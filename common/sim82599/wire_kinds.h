@@ -1,6 +1,7 @@
 // wire_kinds.h: what the kinds of wire have in common: their options, the pace of the line, how they are opened.
 //
-// Every kind is a struct that begins with a struct line, which begins with the struct wire that the port knows.
+// Every kind is a struct that begins with a struct line, which begins with the struct wire that the port knows. A
+// record is none of its own: it goes between a port and any of them.
 #pragma once
 
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 // The text after the kind's name, taken apart. What was not given is 0, false or NULL.
 struct wire_options {
     const char *argument;  // FILE or NAME
+    const char *record;
     bool paced, alone_quiet, loop, fast;
     uint64_t size, rate, flows;
 };
@@ -70,6 +72,9 @@ int wire_cable(const struct wire_options *options, struct sim_device *port, stru
 int wire_replay(const struct wire_options *options, struct sim_device *port, struct line **line);
 int wire_generator(const struct wire_options *options, struct sim_device *port, struct line **line);
 int wire_tap(const struct wire_options *options, struct sim_device *port, struct line **line);
+
+// The wire `under` with a record of what its port sends, in a pcap file. Unplugging it unplugs both.
+int wire_record(const char *path, struct wire *under, struct wire **wire);
 
 // What is heard on a cable at whose other end nobody drives a port (wire_neighbour.c).
 struct neighbour {
