@@ -25,7 +25,7 @@ int ring_create(struct dma_space *space, uint32_t size, struct ring *ring) {
     return 0;
 }
 
-static void free_groups(struct ring *ring) {
+void ring_empty(struct ring *ring) {
     while (ring_in_use(ring)) {
         struct ring_group group = ring->groups[ring_slot(ring, ring->head)];
         if (!group.descriptors) group.descriptors = 1;  // an RX ring has no groups
@@ -35,7 +35,7 @@ static void free_groups(struct ring *ring) {
 }
 
 void ring_destroy(struct dma_space *space, struct ring *ring) {
-    free_groups(ring);
+    ring_empty(ring);
     dma_free(space, &ring->memory);
     free(ring->used);
     free(ring->groups);

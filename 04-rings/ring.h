@@ -87,6 +87,8 @@ struct rx_format {
 // `size` entries, a power of two from RING_SMALLEST to RING_LARGEST, zeroed; 0 or a negative errno after saying why.
 int ring_create(struct dma_space *space, uint32_t size, struct ring *ring);
 // Gives the buffers that are still in the ring back to their pools. The device must have stopped.
+void ring_empty(struct ring *ring);
+// The same, and the ring's memory after them.
 void ring_destroy(struct dma_space *space, struct ring *ring);
 
 static inline uint32_t ring_slot(const struct ring *ring, uint32_t position) { return position & (ring->size - 1); }

@@ -322,6 +322,8 @@ static uint32_t link_mbit(const struct nic *nic) {
     }
 }
 
+static struct mempool *rx_pool(struct nic *nic, uint32_t queue) { return ((struct ixgbe *)nic)->rx[queue].pool; }
+
 // ---- Memory, opening, closing -------------------------------------------------------------------------------------
 
 static int allocate(struct ixgbe *ixgbe, const struct nic_config *config) {
@@ -363,11 +365,21 @@ static void stop(struct ixgbe *ixgbe) {
         log_warning("%s was not stopped in good order; taking its bus mastering away", ixgbe->nic.device.address);
 }
 
+static void stop_nic(struct nic *nic) {
+    struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    stop(ixgbe);
+    vfio_set_bus_mastering(&nic->device, false);
+    for (uint32_t i = 0; i < IXGBE_MOST_QUEUES; i++) {
+        ring_empty(&ixgbe->tx[i]);
+        ring_empty(&ixgbe->rx[i].ring);
+    }
+    ixgbe->stopped = true;
+}
+
 static void close_nic(struct nic *nic) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     struct vfio_device device = nic->device;
-    stop(ixgbe);
-    vfio_set_bus_mastering(&device, false);
+    if (!ixgbe->stopped) stop_nic(nic);
     release(ixgbe);
     vfio_device_close(&device);
 }
@@ -381,6 +393,8 @@ static const struct nic_ops ops = {
     .set_mac = set_mac,
     .set_promiscuous = set_promiscuous,
     .link_mbit = link_mbit,
+    .rx_pool = rx_pool,
+    .stop = stop_nic,
     .close = close_nic,
 };
 

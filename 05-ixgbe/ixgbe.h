@@ -19,6 +19,7 @@ struct ixgbe {
     size_t bar_size;
     struct ixgbe_rx_queue rx[IXGBE_MOST_QUEUES];
     struct ring tx[IXGBE_MOST_QUEUES];
+    bool stopped;
     struct nic_stats stats;  // the sum of all readings so far, and what the driver itself could make nothing of
 };
 

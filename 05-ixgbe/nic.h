@@ -39,6 +39,8 @@ struct nic_ops {
     int (*set_mac)(struct nic *nic, const uint8_t mac[6]);
     void (*set_promiscuous)(struct nic *nic, bool on);
     uint32_t (*link_mbit)(const struct nic *nic);
+    struct mempool *(*rx_pool)(struct nic *nic, uint32_t queue);
+    void (*stop)(struct nic *nic);
     void (*close)(struct nic *nic);
 };
 
@@ -65,8 +67,16 @@ int nic_open(struct nic_host *host, const char *address, const struct nic_config
 
 // Stops all DMA, returns every buffer that is still in a ring to its pool, resets the card and gives it back. NULL is
 // fine. Buffers that the application received must have been freed before; and if it has sent them on another card,
-// that one must have been closed before, since its TX ring may still hold some.
+// that one must have been stopped or closed before, since its TX ring may still hold some.
 void nic_close(struct nic *nic);
+
+// The first half of nic_close: ends all DMA and empties the rings. Only nic_rx_pool and nic_close may follow. For two
+// cards that send each other's buffers: stop both, then close both.
+static inline void nic_stop(struct nic *nic) { nic->ops->stop(nic); }
+
+// Where the packets of an RX queue come from and return to. It is the card's, and goes with it. Who takes buffers out
+// must be the thread that uses the queue.
+static inline struct mempool *nic_rx_pool(struct nic *nic, uint32_t queue) { return nic->ops->rx_pool(nic, queue); }
 
 // Up to `count` packets that have arrived on `queue`, without waiting. The caller owns the buffers, and gives them
 // back with mempool_free_batch, or sends them on, on any card of the same container.

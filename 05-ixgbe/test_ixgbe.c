@@ -272,6 +272,32 @@ static void the_smallest_rings_keep_going(void) {
     close_cards();
 }
 
+static bool full(struct nic *nic) {
+    struct mempool *rx = nic_rx_pool(nic, 0);
+    return mempool_free_count(rx) == mempool_count(rx);
+}
+
+// Each card has sent the other's buffers. Whichever closes first takes a pool away, so both stop before.
+static void cards_with_each_others_buffers_stop(void) {
+    struct packet_buffer *buffer;
+    uint8_t mac[6];
+    open_cards(NULL);
+    nic_get_mac(b, mac);
+    nic_set_promiscuous(a, true);
+    send(frame(mac, 100, 1));
+    if (CHECK((buffer = receive(2000)) != NULL)) CHECK_EQ(nic_transmit(b, 0, &buffer, 1), 1);
+    uint64_t deadline = clock_ns() + 2000000000ull;
+    uint32_t back;
+    while (!(back = nic_receive(a, 0, &buffer, 1)) && clock_ns() < deadline) {
+    }
+    if (CHECK_EQ(back, 1)) CHECK_EQ(nic_transmit(a, 0, &buffer, 1), 1);
+    nic_stop(a);
+    CHECK(!full(a) || !full(b));
+    nic_stop(b);
+    CHECK(full(a) && full(b));
+    close_cards();
+}
+
 static void impossible_wishes_are_refused(void) {
     static const struct nic_config wishes[] = {{.rx_queues = 17},
                                                {.tx_queues = 100},
@@ -295,6 +321,7 @@ int main(void) {
     flows_are_spread_over_queues();
     a_received_buffer_is_sent_on();
     the_smallest_rings_keep_going();
+    cards_with_each_others_buffers_stop();
     impossible_wishes_are_refused();
     for (int i = 0; i < 5; i++) {
         open_cards(NULL);
