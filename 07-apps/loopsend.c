@@ -13,18 +13,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "app.h"
 #include "clock.h"
 #include "interrupts.h"
 #include "log.h"
-#include "nic.h"
 #include "numbered_packet.h"
 #include "software_nic.h"
 
 enum {
     LARGEST_BATCH = 256,
     POOL_BUFFERS = 2048,
-    LINK_TIMEOUT_MS = 10000,
     STALLED_MS = 2000,      // a card that takes no packet for so long has stopped
     LAST_PACKETS_MS = 500,  // how long to wait, once all is sent, for a packet that is still on its way
     INTERRUPT_INTERVAL_US = 20,
@@ -35,7 +33,7 @@ struct options {
     uint64_t seconds, count, size, batch;  // 0 seconds: until stopped; 0 count: without end
     bool interrupts;
     char addresses[2][PCI_ADDRESS_SIZE];
-    bool second_named, any_named;
+    int named;  // addresses on the command line
 };
 
 struct counts {
@@ -114,20 +112,15 @@ static void receive_all(struct loop *loop) {
 
 // ---- What is printed ----------------------------------------------------------------------------------------------
 
-static void print_rate(const char *direction, uint64_t packets, uint64_t bytes, uint64_t ns) {
-    double seconds = (double)ns / 1e9, bits = 8.0 * (double)(bytes + packets * FRAME_OVERHEAD);
-    printf("   %s %6.2f Mpps %6.2f Gbit/s", direction, (double)packets / seconds / 1e6, bits / seconds / 1e9);
-}
-
 static void print_line(struct loop *loop, uint64_t now, uint64_t ns) {
     struct nic_stats tx = loop->tx_stats, rx = loop->rx_stats;
     bool terminal = isatty(STDOUT_FILENO);
     nic_read_stats(loop->tx, &loop->tx_stats);
     if (loop->rx) nic_read_stats(loop->rx, &loop->rx_stats);
     printf("%s%5.1f s", terminal ? "\r" : "", (double)(now - loop->start_ns) / 1e9);
-    print_rate("tx", loop->tx_stats.tx_packets - tx.tx_packets, loop->tx_stats.tx_bytes - tx.tx_bytes, ns);
+    app_print_rate("tx", loop->tx_stats.tx_packets - tx.tx_packets, loop->tx_stats.tx_bytes - tx.tx_bytes, ns);
     if (loop->rx) {
-        print_rate("rx", loop->rx_stats.rx_packets - rx.rx_packets, loop->rx_stats.rx_bytes - rx.rx_bytes, ns);
+        app_print_rate("rx", loop->rx_stats.rx_packets - rx.rx_packets, loop->rx_stats.rx_bytes - rx.rx_bytes, ns);
         printf("   lost %" PRIu64, loop->counts.lost);
     }
     printf("%s", terminal ? "  " : "\n");
@@ -224,15 +217,10 @@ static int prepare_packets(struct loop *loop) {
     return 0;
 }
 
-static int wait_for_link(const struct nic *nic) {
-    if (nic_wait_for_link(nic, LINK_TIMEOUT_MS)) return 0;
-    return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", nic->device.address);
-}
-
 static int run(struct loop *loop) {
     int error = prepare_packets(loop);
-    if (!error) error = wait_for_link(loop->tx);
-    if (!error && loop->rx) error = wait_for_link(loop->rx);
+    if (!error) error = app_wait_for_link(loop->tx);
+    if (!error && loop->rx) error = app_wait_for_link(loop->rx);
     if (error) return error;
     printf("%s sends", loop->tx->device.address);
     if (loop->rx) printf(", %s receives", loop->rx->device.address);
@@ -249,9 +237,9 @@ static int run(struct loop *loop) {
 static int open_ports(struct loop *loop) {
     const struct options *options = &loop->options;
     int error = nic_open(&loop->host, options->addresses[0], NULL, &loop->tx);
-    if (error || (options->any_named && !options->second_named)) return error;
+    if (error || options->named == 1) return error;
     error = nic_open(&loop->host, options->addresses[1], NULL, &loop->rx);
-    if (error && !options->second_named) {
+    if (error && options->named < 2) {
         log_info("so %s only sends, and nobody here checks what arrives", options->addresses[0]);
         return 0;
     }
@@ -317,14 +305,9 @@ static int parse(int argc, char **argv, struct options *options) {
         default: error = -EINVAL;  // getopt_long has said which option
         }
     }
-    if (!error && argc - optind > 2) error = log_error(-EINVAL, "'%s' is one address too many", argv[optind + 2]);
-    for (int i = 0; !error && i < argc - optind; i++)
-        error = cli_pci_address(argv[optind + i], options->addresses[i]);
-    if (!error && argc - optind == 2 && !strcmp(options->addresses[0], options->addresses[1]))
-        error = log_error(-EINVAL, "%s cannot be both ends; TX and RX are the same port", options->addresses[0]);
-    options->any_named = argc > optind;
-    options->second_named = argc - optind == 2;
-    return error;
+    if (error) return error;
+    options->named = app_addresses(argc - optind, argv + optind, options->addresses);
+    return options->named < 0 ? options->named : 0;
 }
 
 int main(int argc, char **argv) {
@@ -333,7 +316,7 @@ int main(int argc, char **argv) {
         log_info("loopsend --help tells what it understands");
         return 2;
     }
-    if (!loop.options.any_named) use_software_nic_if_no_hardware(argv);
+    if (!loop.options.named) use_software_nic_if_no_hardware(argv);
     cli_stop_on_signals();
     return loopsend(&loop) ? 1 : 0;
 }

@@ -12,7 +12,6 @@ enum {
     FRAME_CRC = 4,        // added and removed by the card
     SMALLEST_FRAME = 64,  // on the wire, CRC included, as the line rates of the trade count them
     LARGEST_FRAME = 1518,
-    FRAME_OVERHEAD = 20,  // preamble, start delimiter and gap: what a frame costs on the wire beyond itself
 };
 
 // Writes a whole frame of `length` bytes without CRC (60 to 1514), numbered 0. Do it once for each buffer.

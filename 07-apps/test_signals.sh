@@ -10,7 +10,7 @@ interrupted() {
     rm -f "$directory"/{trace,out,err}
     scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
     pid=$!
-    wait_for 'sends|capturing' "$directory/out" "$directory/err"
+    wait_for 'sends|capturing|forwarding' "$directory/out" "$directory/err"
     sleep 0.5
     kill -"$signal" $pid
     wait $pid
@@ -30,6 +30,8 @@ interrupted() {
 }
 interrupted INT 07-apps/loopsend
 interrupted TERM 07-apps/loopsend --interrupts
+interrupted INT --wire generator:rate=2000,flows=16 07-apps/fwd
+interrupted TERM --wire generator:rate=2000,flows=16 07-apps/fwd --queues 4
 interrupted INT 07-apps/pcap "$directory/int.pcap"
 expect_packets any "$directory/int.pcap"
 interrupted TERM 07-apps/pcap --interrupts "$directory/term.pcap"

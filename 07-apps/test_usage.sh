@@ -13,18 +13,27 @@ try 2 "'eth0' is not a PCI address" 07-apps/loopsend eth0
 try 2 "'05:00.9' is not a PCI address" 07-apps/loopsend 04:00.0 05:00.9
 try 2 "'06:00.0' is one address too many" 07-apps/loopsend 04:00.0 05:00.0 06:00.0
 try 2 'same port' 07-apps/loopsend 04:00.0 0000:04:00.0
+try 2 "--batch: '257' is not a whole number from 1 to 256" 07-apps/fwd --batch 257
+try 2 "--queues: '17' is not a whole number from 1 to 16" 07-apps/fwd --queues 17
+try 2 "--queues: '0'" 07-apps/fwd --queues 0
+try 2 "--count: 'many'" 07-apps/fwd --count many
+try 2 "--seconds: '0'" 07-apps/fwd --seconds 0
+try 2 "unrecognized option.*fast" 07-apps/fwd --fast
+try 2 '0000:04:00.0 alone: which is the other port' 07-apps/fwd 04:00.0
+try 2 "'06:00.0' is one address too many" 07-apps/fwd 04:00.0 05:00.0 06:00.0
+try 2 'same port' 07-apps/fwd 04:00.0 0000:04:00.0
 try 2 'no FILE' 07-apps/pcap
 try 2 "--snaplen: '0'" 07-apps/pcap --snaplen 0 x
 try 2 "--snaplen: '65536'" 07-apps/pcap --snaplen 65536 x
 try 2 "unrecognized option.*bogus" 07-apps/pcap --bogus x
 try 2 "'extra' is one argument too many" 07-apps/pcap x 04:00.0 extra
 for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
-    07-apps/loopsend 07-apps/pcap; do
+    07-apps/loopsend 07-apps/pcap 07-apps/fwd; do
     try 0 '^usage: ' $program --help
     try 2 'not a PCI address' $program nonsense:00.0 $([[ $program =~ poll|stray|wait ]] && echo 05:00.0) $([[ $program =~ pcap ]] && echo nonsense)
 done
 
-for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap build/libsim82599.so; do
+for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap 07-apps/fwd build/libsim82599.so; do
     if ldd $program | grep -q 'lib.*san\.'; then continue; fi  # a sanitizer is a dependency, but not one of ours
     if ldd $program | grep -vE 'linux-vdso|ld-linux|ld-musl|libc\.|libpthread|libdl' >"$directory/out"; then not_ok "$program needs more than libc"; else ok; fi
 done

@@ -61,6 +61,17 @@ expect_packets() {
     if [ "$packets" = "$1" ] || { [ "$1" = any ] && [ "$packets" != damaged ]; }; then ok; else not_ok "$2 holds $packets packets, not $1"; fi
 }
 
+# frames FILE: each frame of a pcap file on a line, in hexadecimal.
+frames() {
+    od -An -v -tx1 -w1 -j24 "$1" | awk '
+        { at++ }
+        at >= 9 && at <= 12 { size += hex($1) * 256 ^ (at - 9) }
+        at <= 16 { next }
+        { line = line $1 }
+        at == 16 + size { print line; line = ""; at = size = 0 }
+        function hex(text) { return (index("0123456789abcdef", substr(text, 1, 1)) - 1) * 16 + index("0123456789abcdef", substr(text, 2)) - 1 }'
+}
+
 finish() {
     echo "$passed passed, $failed failed"
     [ $failed -eq 0 ]

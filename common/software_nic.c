@@ -54,7 +54,7 @@ static bool find_simulator(char path[PATH_MAX]) {
     return access(path, X_OK) == 0;
 }
 
-void use_software_nic_if_no_hardware(char *const argv[]) {
+void use_software_nic_with_wire(char *const argv[], const char *wire) {
     char simulator[PATH_MAX], program[PATH_MAX];
     if (is_simulated() || (is_82599() && is_bound_to_vfio()) || !find_simulator(simulator)) return;
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -69,7 +69,11 @@ void use_software_nic_if_no_hardware(char *const argv[]) {
     command[1] = program;
     for (size_t i = 1; i < count; i++) command[i + 1] = argv[i];
     fprintf(stderr, "no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)\n", address);
+    setenv("SIM82599_WIRE0", wire, 0);
+    setenv("SIM82599_WIRE1", wire, 0);
     execv(simulator, command);
     perror(simulator);
     free(command);
 }
+
+void use_software_nic_if_no_hardware(char *const argv[]) { use_software_nic_with_wire(argv, "cable"); }

@@ -6,3 +6,7 @@
 // standard error and starts the program again there, with the same arguments; if scripts/sim is not where the
 // program was built, it returns and the program finds no device.
 void use_software_nic_if_no_hardware(char *const argv[]);
+
+// The same, for a program that makes no packets of its own: there, both ports' cables are plugged into `wire` (see
+// scripts/sim --wire), unless the environment says into what.
+void use_software_nic_with_wire(char *const argv[], const char *wire);

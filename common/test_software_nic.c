@@ -25,7 +25,10 @@ static void set_up(const char *self) {
     CHECK(mkdtemp(directory) != NULL);
     snprintf(command, sizeof command, "mkdir chapter scripts && cp %s chapter/program", self);
     CHECK_EQ(run(command, output), 0);
-    CHECK_EQ(run("printf '#!/bin/sh\\necho \"sim got: $*\"\\n' >scripts/sim && chmod +x scripts/sim", output), 0);
+    CHECK_EQ(run("printf '#!/bin/sh\\necho \"sim got: $* on $SIM82599_WIRE0, $SIM82599_WIRE1\"\\n' >scripts/sim && "
+                 "chmod +x scripts/sim",
+                 output),
+             0);
 }
 
 static void it_runs_itself_there(void) {
@@ -34,8 +37,16 @@ static void it_runs_itself_there(void) {
     const char *line = strstr(output, "no 82599 bound to vfio-pci at 0000:04:00.0");
     CHECK(line != NULL);
     const char *got = strstr(output, "sim got: ");
-    CHECK(got != NULL && strstr(got, "/chapter/program one two three\n") != NULL);
+    CHECK(got != NULL && strstr(got, "/chapter/program one two three on cable, cable\n") != NULL);
     CHECK(strstr(output, "went on") == NULL);
+}
+
+static void with_the_wire_it_asks_for(void) {
+    char output[1024];
+    CHECK_EQ(run("chapter/program wire", output), 0);
+    CHECK(strstr(output, "/chapter/program wire on generator, generator\n") != NULL);
+    CHECK_EQ(run("SIM82599_WIRE1=sink chapter/program wire", output), 0);
+    CHECK(strstr(output, "/chapter/program wire on generator, sink\n") != NULL);
 }
 
 static void it_does_so_once(void) {
@@ -53,7 +64,10 @@ static void without_the_script_it_goes_on(void) {
 
 int main(int argc, char **argv) {
     if (argc > 1) {
-        use_software_nic_if_no_hardware(argv);
+        if (strcmp(argv[1], "wire") == 0)
+            use_software_nic_with_wire(argv, "generator");
+        else
+            use_software_nic_if_no_hardware(argv);
         puts("went on");
         return 0;
     }
@@ -67,6 +81,7 @@ int main(int argc, char **argv) {
     }
     set_up(self);
     it_runs_itself_there();
+    with_the_wire_it_asks_for();
     it_does_so_once();
     without_the_script_it_goes_on();
     CHECK_EQ(run("rm -r chapter scripts", output), 0);

@@ -1,0 +1,35 @@
+// app.c: addresses, light, and rates.
+
+#include "app.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+
+enum {
+    LINK_TIMEOUT_MS = 10000,
+    FRAME_OVERHEAD = 20,  // preamble, start delimiter and gap: what a frame costs on the wire beyond itself
+};
+
+int app_addresses(int count, char *const texts[], char addresses[2][PCI_ADDRESS_SIZE]) {
+    if (count > 2) return log_error(-EINVAL, "'%s' is one address too many", texts[2]);
+    for (int i = 0; i < count; i++) {
+        int error = cli_pci_address(texts[i], addresses[i]);
+        if (error) return error;
+    }
+    if (!strcmp(addresses[0], addresses[1]) && count == 2)
+        return log_error(-EINVAL, "%s cannot be both ends; these are the same port", addresses[0]);
+    return count;
+}
+
+int app_wait_for_link(const struct nic *nic) {
+    if (nic_wait_for_link(nic, LINK_TIMEOUT_MS)) return 0;
+    return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", nic->device.address);
+}
+
+void app_print_rate(const char *direction, uint64_t packets, uint64_t bytes, uint64_t ns) {
+    double seconds = (double)ns / 1e9, bits = 8.0 * (double)(bytes + packets * FRAME_OVERHEAD);
+    printf("   %s %6.2f Mpps %6.2f Gbit/s", direction, (double)packets / seconds / 1e6, bits / seconds / 1e9);
+}
