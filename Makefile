@@ -1,6 +1,7 @@
 # Chapter N is chapter N-1 plus its own sources; a program links everything up to its own chapter and nothing later.
 #
 #   make run       build, and watch packets go out of one port and come in at the other
+#   make ping      the system's ping, answered by the driver
 #   make test      every test that needs only a compiler, under a minute
 #   make help      the rest
 
@@ -12,7 +13,7 @@ endif
 
 chapters := 01-vfio 02-dma 03-mempool 04-rings 05-ixgbe 06-interrupts 07-apps
 programs := 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
-            07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/bench
+            07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/bench
 sim      := build/libsim82599.so build/sim82599d
 
 all: $(programs) $(sim)
@@ -69,6 +70,9 @@ tests := $(patsubst %.c,build/%,$(wildcard common/test_*.c common/sim82599/test_
 run: all  ## build everything and send packets for three seconds
 	07-apps/loopsend --seconds 3
 
+ping: all  ## ping the driver, from a network made for it
+	scripts/ping
+
 tests: $(tests)
 test: all tests  ## all tests that need only a compiler and make
 	scripts/test
@@ -104,5 +108,5 @@ help:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all run test tests check test-vm test-peers bench chapter format clean help
+.PHONY: all run ping test tests check test-vm test-peers bench chapter format clean help
 -include $(shell find build -name '*.d' 2>/dev/null)
