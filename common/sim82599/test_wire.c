@@ -709,7 +709,8 @@ static void ask_tshark(unsigned count) {
         lines_of("tshark -r %s -o ip.check_checksum:TRUE -o udp.check_checksum:TRUE -o tcp.check_checksum:TRUE "
                  "-Y '_ws.malformed || ip.checksum.status == Bad || udp.checksum.status == Bad || "
                  "tcp.checksum.status == Bad || icmp.checksum.status == Bad || icmpv6.checksum.status == Bad || "
-                 "(_ws.expert.severity >= 0x600000 && !dns.retransmit_request)' 2>%s/tshark.err",
+                 "(_ws.expert.severity >= 0x600000 && !dns.retransmit_request && !(icmp.resp_not_found || "
+                 "icmpv6.resp_not_found))' 2>%s/tshark.err",
                  file, scratch);
     CHECK_EQ(complaints, 0);
     snprintf(command, sizeof command, "tshark -r %s 2>/dev/null | grep -q 'HTTP/1.1 200 OK'", file);

@@ -6,7 +6,8 @@
 // millisecond.
 //
 // All addresses are from the ranges kept for documentation (RFC 5737, RFC 3849), all MAC addresses are locally
-// administered. As behind a switch that floods, most frames are for others: only a promiscuous port sees them all.
+// administered. As behind a switch that floods, most frames are for others: only a promiscuous port sees them all. The
+// gateway also asks whether we are there; it goes on in the same way if nobody answers.
 #include <stdio.h>
 #include <string.h>
 
@@ -305,6 +306,9 @@ static const struct line_of_script script[] = {
     {2000, ntp, PHONE, SERVER, NTP_CLIENT, false},
     {500, ntp, SERVER, PHONE, NTP_SERVER, false},
     {2000, arp, GATEWAY, US, ARP_REQUEST, false},
+    {800, icmp, GATEWAY, US, ECHO_REQUEST, false},
+    {1200, discovery, GATEWAY, US, SOLICITATION, false},
+    {800, icmpv6, GATEWAY, US, ECHO_REQUEST_V6, false},
     {1000, syslog_message, GATEWAY, US, 0, false},
 };
 
