@@ -1,0 +1,65 @@
+#!/bin/bash
+# The kernel's network stack, with ping and arping, at the other end of the wire: a judge that we have not written.
+. "$(dirname "$0")/testing.sh"
+
+# pings 'TEXT' COMMAND...: as try 0, in the network in which our driver answers.
+pings() {
+    local text=$1
+    shift
+    try 0 "$text" scripts/ping "$@"
+}
+
+# printed 'TEXT': the last program printed that, too.
+printed() { if grep -Eq -- "$1" "$directory/out"; then ok; else not_ok "'$1' was not printed"; fi; }
+
+have() {
+    command -v "$1" >/dev/null && return
+    skip "there is no $1, so it cannot ask; on Debian: apt-get install $2"
+    return 1
+}
+
+# Where namespaces are forbidden, it says so and what to do. Here it is unshare that is made to refuse.
+mkdir "$directory/bin"
+printf '#!/bin/sh\nexit 1\n' >"$directory/bin/unshare" && chmod +x "$directory/bin/unshare"
+if command -v ip >/dev/null; then
+    try 3 'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0' env PATH="$directory/bin:$PATH" scripts/ping true
+fi
+try 2 'unknown option --bogus' scripts/ping --bogus
+try 0 'usage: scripts/ping' scripts/ping --help
+
+scripts/ping true >"$directory/out" 2>&1
+if [ $? -eq 3 ]; then
+    skip "$(sed -n '1s/^ping: //p' "$directory/out")"
+    finish
+    exit
+fi
+
+try 7 'answers for 192.0.2.100' scripts/ping sh -c 'exit 7'  # the command's own exit code
+
+if have ping iputils-ping; then
+    pings '^3 packets transmitted, 3 received'  # both pings of `make ping`
+    printed '^ +192.0.2.1 asks who has 192.0.2.100: it is at 90:e2:ba:82:59:00$'
+    printed '^ +2001:db8::1 asks who has 2001:db8::64: it is at 90:e2:ba:82:59:00$'
+    printed '^ +[0-9]+ questions answered: ARP 1, ping 3, neighbour solicitation 1, IPv6 ping 3$'
+    for address in 192.0.2.100 2001:db8::64; do
+        pings '^1000 packets transmitted, 1000 received' ping -q -f -c 1000 $address
+        pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -s 0 $address
+        pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -s 1001 $address
+    done
+    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -M do -s 1472 192.0.2.100
+    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -M do -s 1452 2001:db8::64
+    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 fe80::92e2:baff:fe82:5900%wire0
+    try 1 '^1 packets transmitted, 0 received' scripts/ping ping -q -c 1 -W 1 -s 3000 192.0.2.100
+    printed 'fragments 3$'
+fi
+
+if have arping iputils-arping; then
+    pings '^Received 2 response' arping -c 2 -I wire0 192.0.2.100
+    try 1 'from 0.0.0.0 wire0' scripts/ping arping -D -c 1 -I wire0 192.0.2.100  # 1: the address is taken
+    printed '^ +0.0.0.0 asks who has 192.0.2.100'
+fi
+
+# The kernel wants our IPv6 address. It asks whether somebody has it, and gives up.
+pings 'dadfailed' sh -c 'ip addr add 2001:db8::64/64 dev wire0
+    for try in 1 2 3 4 5 6 7 8 9 10; do ip addr show dev wire0 | grep dadfailed && break; sleep 0.5; done'
+finish
