@@ -101,7 +101,7 @@ bool ring_read_rare(struct ring *ring, const struct rx_format *format, struct pa
     *packet = NULL;
     if (end == RX_BROKEN) {
         ring_free_buffers(ring, first, parts);
-        ++*broken;
+        __atomic_store_n(broken, *broken + 1, __ATOMIC_RELAXED);  // other threads may look at it
         return true;
     }
     // From the last to the first: what the device found out about the packet is in its last descriptor.

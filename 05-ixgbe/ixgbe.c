@@ -23,8 +23,6 @@ enum {
     QUEUE_TIMEOUT_MS = 1000,  // microseconds would do, on a machine that is not busy with something else
 };
 
-static const uint32_t GONE = 0xffffffff;  // what every register of a card that was pulled out reads as
-
 // ---- Waiting ------------------------------------------------------------------------------------------------------
 
 // Until the bits in `mask` read as `wanted`.
@@ -33,7 +31,7 @@ static int wait_for(struct ixgbe *ixgbe, uint32_t reg, uint32_t mask, uint32_t w
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
     uint32_t value;
     while (((value = ixgbe_read(ixgbe, reg)) & mask) != wanted) {
-        if (value == GONE)
+        if (value == IXGBE_GONE)
             return log_error(-ENODEV, "%s: every register reads as all ones; the card does not answer any more",
                              ixgbe->nic.device.address);
         if (clock_ns() > deadline)
@@ -101,30 +99,10 @@ static int start_flow_control(struct ixgbe *ixgbe) {
     return 0;
 }
 
-// 8.2.3.23. Byte counters have 36 bits in two registers; reading the high one clears both, so the low one goes first.
-static uint64_t read_bytes(struct ixgbe *ixgbe, uint32_t low, uint32_t high) {
-    uint64_t bytes = ixgbe_read(ixgbe, low);
-    return bytes | (uint64_t)(ixgbe_read(ixgbe, high) & 0xf) << 32;
-}
-
-static void accumulate_stats(struct ixgbe *ixgbe) {
-    struct nic_stats *stats = &ixgbe->stats;
-    if (ixgbe_read(ixgbe, IXGBE_STATUS) == GONE) return;
-    stats->rx_packets += ixgbe_read(ixgbe, IXGBE_GPRC);
-    stats->tx_packets += ixgbe_read(ixgbe, IXGBE_GPTC);
-    stats->rx_bytes += read_bytes(ixgbe, IXGBE_GORCL, IXGBE_GORCH);
-    stats->tx_bytes += read_bytes(ixgbe, IXGBE_GOTCL, IXGBE_GOTCH);
-    stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(RXMPC, 0));
-    // Only several queues drop packets one by one, see DROP_EN.
-    for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && ixgbe->nic.rx_queues > 1; queue++)
-        stats->rx_missed += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, queue));
-    stats->rx_errors += ixgbe_read(ixgbe, IXGBE_CRCERRS) + ixgbe_read(ixgbe, IXGBE_RLEC);
-}
-
 // 4.6.5: the counters clear when they are read.
 static int clear_stats(struct ixgbe *ixgbe) {
-    accumulate_stats(ixgbe);
-    ixgbe->stats = (struct nic_stats){0};
+    ixgbe_accumulate_counters(ixgbe);
+    memset(ixgbe->totals, 0, sizeof ixgbe->totals);
     return 0;
 }
 
@@ -155,36 +133,20 @@ static void move_tail(struct ixgbe *ixgbe, const struct ring *ring, uint32_t tai
     ixgbe_write(ixgbe, tail, ring_slot(ring, ring->tail));
 }
 
-// 7.1.2.8: a hash over addresses and ports picks one of 128 entries, and the entry names the queue. The key may be
-// any bits that look random.
-static void spread_over_queues(struct ixgbe *ixgbe) {
-    static const uint32_t key[] = {0x8f1d6a35, 0x2c94e07b, 0xd153b8f6, 0x49ae127d, 0x73c0fd98,
-                                   0x1be8642f, 0xa6079ec3, 0x5d3fb140, 0xe2785cda, 0x0496f71e};
-    for (uint32_t i = 0; i < IXGBE_RSSRK_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RSSRK, i), key[i]);
-    for (uint32_t i = 0; i < IXGBE_RETA_COUNT; i++) {
-        uint32_t entries = 0;
-        for (uint32_t j = 0; j < 4; j++) entries |= (4 * i + j) % ixgbe->nic.rx_queues << 8 * j;
-        ixgbe_write(ixgbe, IXGBE_REG(RETA, i), entries);
-    }
-    ixgbe_write(ixgbe, IXGBE_MRQC,
-                IXGBE_MRQE_RSS << IXGBE_MRQC_MRQE_SHIFT | IXGBE_MRQC_RSS_IPV4 | IXGBE_MRQC_RSS_TCPIPV4 |
-                    IXGBE_MRQC_RSS_UDPIPV4 | IXGBE_MRQC_RSS_IPV6 | IXGBE_MRQC_RSS_TCPIPV6 | IXGBE_MRQC_RSS_UDPIPV6);
-}
-
 // 4.6.7, first half: what the whole receive unit shares.
 static int set_up_receive_unit(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
-    // These tables are memory, and a reset leaves memory as it was. Address 0 is the card's own, from the EEPROM.
-    for (uint32_t i = 1; i < IXGBE_RAH_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RAH, i), 0);
-    for (uint32_t i = 0; i < IXGBE_MTA_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(MTA, i), 0);
-
+    ixgbe_reset_filters(ixgbe);
     ixgbe_write(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_BAM);  // broadcasts too
     // Strip the CRC, and say so in both places that need to know. Two fields of RDRXCTL have reset values that the
     // datasheet asks software to change: RSCFRSTSIZE to 0, RSCACKC and FCOE_WRFIX to 1 (8.2.3.8.8).
     ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_RXCRCSTRP);
     ixgbe_clear(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_RSCFRSTSIZE);
     ixgbe_set(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_CRC_STRIP | IXGBE_RDRXCTL_RSCACKC | IXGBE_RDRXCTL_FCOE_WRFIX);
-    if (ixgbe->nic.rx_queues > 1) spread_over_queues(ixgbe);
+    // 8.2.3.22.13, with CRC. What is longer than an ordinary frame is taken only if both registers say so.
+    ixgbe_write(ixgbe, IXGBE_MAXFRS, (ixgbe->max_frame + 4) << IXGBE_MAXFRS_MFS_SHIFT);
+    if (ixgbe->max_frame > NIC_DEFAULT_FRAME) ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_JUMBOEN);
+    if (ixgbe->nic.rx_queues > 1) ixgbe_start_rss(ixgbe);
     return 0;
 }
 
@@ -195,12 +157,13 @@ static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     set_ring(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue), ixgbe_rx_queue_reg(IXGBE_RDBAH, queue),
              ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), ixgbe_rx_queue_reg(IXGBE_RDH, queue),
              ixgbe_rx_queue_reg(IXGBE_RDT, queue));
-    // 8.2.3.8.7: one buffer a packet, of the size that the pool's buffers really have, counted in KiB. With several
+    // 8.2.3.8.7: buffers of the size that the pool's really have, counted in KiB. With several
     // queues, one that nobody empties must not hold up the others: then its packets are dropped (DROP_EN).
     ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue),
                 IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT |
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
                     (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
+    if (ixgbe->remove_vlan) ixgbe_set(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_VME);
     int error = switch_queue(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), true, "enabling of an RX queue");
     if (error) return error;
     ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool);
@@ -241,9 +204,9 @@ static int set_up_transmit_unit(struct ixgbe *ixgbe) {
 
 static int start_tx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     uint32_t control = ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue);
-    set_ring(ixgbe, &ixgbe->tx[queue], ixgbe_tx_queue_reg(IXGBE_TDBAL, queue), ixgbe_tx_queue_reg(IXGBE_TDBAH, queue),
-             ixgbe_tx_queue_reg(IXGBE_TDLEN, queue), ixgbe_tx_queue_reg(IXGBE_TDH, queue),
-             ixgbe_tx_queue_reg(IXGBE_TDT, queue));
+    set_ring(ixgbe, &ixgbe->tx[queue].ring, ixgbe_tx_queue_reg(IXGBE_TDBAL, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDBAH, queue), ixgbe_tx_queue_reg(IXGBE_TDLEN, queue),
+             ixgbe_tx_queue_reg(IXGBE_TDH, queue), ixgbe_tx_queue_reg(IXGBE_TDT, queue));
     // 7.2.3.4: fetch descriptors when fewer than 32 are on the card and 8 are waiting. Write back (WTHRESH 0) exactly
     // those that ask for a report.
     ixgbe_write(ixgbe, control, 32u << IXGBE_TXDCTL_PTHRESH_SHIFT | 8u << IXGBE_TXDCTL_HTHRESH_SHIFT);
@@ -261,7 +224,8 @@ static int start_transmit_queues(struct ixgbe *ixgbe) {
 static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **buffers, uint32_t count) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     struct ixgbe_rx_queue *rx = &ixgbe->rx[queue];
-    uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &ixgbe->stats.rx_errors);
+    uint32_t received = ring_read(&rx->ring, &ixgbe_rx_format, buffers, count, &rx->broken);
+    __atomic_store_n(&rx->packets, rx->packets + received, __ATOMIC_RELAXED);  // others may look at it
     if (ring_is_worth_it(&rx->ring, ring_free(&rx->ring)) && ring_fill(&rx->ring, &ixgbe_rx_format, rx->pool))
         move_tail(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDT, queue));
     return received;
@@ -269,57 +233,32 @@ static uint32_t receive(struct nic *nic, uint32_t queue, struct packet_buffer **
 
 static uint32_t transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers, uint32_t count) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    struct ring *ring = &ixgbe->tx[queue];
+    struct ixgbe_tx_queue *tx = &ixgbe->tx[queue];
+    struct ring *ring = &tx->ring;
     if (ring_is_worth_it(ring, ring_in_use(ring)) || !count) ring_clean(ring, &ixgbe_tx_format);
     uint32_t linked = ring_link(ring, &ixgbe_tx_format, buffers, count);
+    __atomic_store_n(&tx->packets, tx->packets + linked, __ATOMIC_RELAXED);
     if (linked) move_tail(ixgbe, ring, ixgbe_tx_queue_reg(IXGBE_TDT, queue));
     return linked;
 }
 
 // ---- Everything that is not packets -------------------------------------------------------------------------------
 
-static void read_stats(struct nic *nic, struct nic_stats *stats) {
-    struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    accumulate_stats(ixgbe);
-    *stats = ixgbe->stats;
-}
-
-// 8.2.3.7.8: the first byte on the wire is the lowest one.
-static void get_mac(const struct nic *nic, uint8_t mac[6]) {
-    const struct ixgbe *ixgbe = (const struct ixgbe *)nic;
-    uint64_t address = ixgbe_read(ixgbe, IXGBE_REG(RAL, 0)) | (uint64_t)ixgbe_read(ixgbe, IXGBE_REG(RAH, 0)) << 32;
-    for (int i = 0; i < 6; i++) mac[i] = (uint8_t)(address >> 8 * i);
-}
-
-static int set_mac(struct nic *nic, const uint8_t mac[6]) {
-    struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    static const uint8_t none[6];
-    if (mac[0] & 1 || !memcmp(mac, none, sizeof none))
-        return log_error(-EINVAL, "%s: %02x:%02x:%02x:%02x:%02x:%02x cannot be a card's own address",
-                         nic->device.address, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-    ixgbe_write(ixgbe, IXGBE_REG(RAL, 0),
-                mac[0] | (uint32_t)mac[1] << 8 | (uint32_t)mac[2] << 16 | (uint32_t)mac[3] << 24);
-    ixgbe_write(ixgbe, IXGBE_REG(RAH, 0), mac[4] | (uint32_t)mac[5] << 8 | IXGBE_RAH_AV);
-    return 0;
-}
-
-static void set_promiscuous(struct nic *nic, bool on) {
-    struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    if (on)
-        ixgbe_set(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
-    else
-        ixgbe_clear(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
-}
-
 static uint32_t link_mbit(const struct nic *nic) {
     uint32_t links = ixgbe_read((const struct ixgbe *)nic, IXGBE_LINKS);
-    if (links == GONE || !(links & IXGBE_LINKS_LINK_UP)) return 0;
+    if (links == IXGBE_GONE || !(links & IXGBE_LINKS_LINK_UP)) return 0;
     switch ((links & IXGBE_LINKS_LINK_SPEED) >> IXGBE_LINKS_LINK_SPEED_SHIFT) {
     case IXGBE_SPEED_100M: return 100;
     case IXGBE_SPEED_1G: return 1000;
     case IXGBE_SPEED_10G: return 10000;
     default: return 0;
     }
+}
+
+static void get_pause(const struct nic *nic, bool *sends, bool *obeys) {
+    const struct ixgbe *ixgbe = (const struct ixgbe *)nic;
+    *sends = ixgbe_read(ixgbe, IXGBE_FCCFG) & IXGBE_FCCFG_TFCE;
+    *obeys = ixgbe_read(ixgbe, IXGBE_MFLCN) & IXGBE_MFLCN_RFCE;
 }
 
 static struct mempool *rx_pool(struct nic *nic, uint32_t queue) { return ((struct ixgbe *)nic)->rx[queue].pool; }
@@ -334,13 +273,13 @@ static int allocate(struct ixgbe *ixgbe, const struct nic_config *config) {
         if (!error) error = ring_create(space, config->rx_ring_size, &ixgbe->rx[i].ring);
     }
     for (uint32_t i = 0; i < config->tx_queues && !error; i++)
-        error = ring_create(space, config->tx_ring_size, &ixgbe->tx[i]);
+        error = ring_create(space, config->tx_ring_size, &ixgbe->tx[i].ring);
     return error;
 }
 
 static void release(struct ixgbe *ixgbe) {
     for (uint32_t i = 0; i < IXGBE_MOST_QUEUES; i++) {
-        ring_destroy(ixgbe->nic.space, &ixgbe->tx[i]);
+        ring_destroy(ixgbe->nic.space, &ixgbe->tx[i].ring);
         ring_destroy(ixgbe->nic.space, &ixgbe->rx[i].ring);
         mempool_destroy(ixgbe->rx[i].pool);
     }
@@ -370,7 +309,7 @@ static void stop_nic(struct nic *nic) {
     stop(ixgbe);
     vfio_set_bus_mastering(&nic->device, false);
     for (uint32_t i = 0; i < IXGBE_MOST_QUEUES; i++) {
-        ring_empty(&ixgbe->tx[i]);
+        ring_empty(&ixgbe->tx[i].ring);
         ring_empty(&ixgbe->rx[i].ring);
     }
     ixgbe->stopped = true;
@@ -388,11 +327,18 @@ static const struct nic_ops ops = {
     .name = "ixgbe",
     .receive = receive,
     .transmit = transmit,
-    .read_stats = read_stats,
-    .get_mac = get_mac,
-    .set_mac = set_mac,
-    .set_promiscuous = set_promiscuous,
+    .read_stats = ixgbe_read_stats,
+    .read_counters = ixgbe_read_counters,
+    .get_mac = ixgbe_get_mac,
+    .set_mac = ixgbe_set_mac,
+    .add_address = ixgbe_add_address,
+    .set_promiscuous = ixgbe_set_promiscuous,
+    .set_allmulticast = ixgbe_set_allmulticast,
+    .set_vlan = ixgbe_set_vlan,
+    .set_rss = ixgbe_set_rss,
+    .steer = ixgbe_steer,
     .link_mbit = link_mbit,
+    .get_pause = get_pause,
     .rx_pool = rx_pool,
     .stop = stop_nic,
     .close = close_nic,
@@ -414,23 +360,29 @@ static int (*const bring_up[])(struct ixgbe *ixgbe) = {
     open_receiver,          // 4.6.7, last, when somebody is there to take the packets
 };
 
-static int check_queues(const struct vfio_device *device, const struct nic_config *config) {
-    if (config->rx_queues <= IXGBE_MOST_QUEUES && config->tx_queues <= IXGBE_MOST_QUEUES) return 0;
-    return log_error(-EINVAL, "%s: %u RX and %u TX queues; this driver handles up to %d of each", device->address,
-                     config->rx_queues, config->tx_queues, IXGBE_MOST_QUEUES);
+static int check_config(const struct vfio_device *device, const struct nic_config *config) {
+    if (config->rx_queues > IXGBE_MOST_QUEUES || config->tx_queues > IXGBE_MOST_QUEUES)
+        return log_error(-EINVAL, "%s: %u RX and %u TX queues; this driver handles up to %d of each", device->address,
+                         config->rx_queues, config->tx_queues, IXGBE_MOST_QUEUES);
+    if (config->max_frame < 60 || config->max_frame > NIC_LARGEST_FRAME)
+        return log_error(-EINVAL, "%s: frames of up to %u bytes; it can be 60 to %d", device->address,
+                         config->max_frame, NIC_LARGEST_FRAME);
+    return 0;
 }
 
 int ixgbe_open(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,
                struct nic **nic) {
-    int error = check_queues(device, config);
+    int error = check_config(device, config);
     if (error) return error;
-    struct ixgbe *ixgbe = calloc(1, sizeof *ixgbe);
+    struct ixgbe *ixgbe = aligned_alloc(_Alignof(struct ixgbe), sizeof *ixgbe);
     if (!ixgbe) return log_error(-ENOMEM, "%s", device->address);
-    ixgbe->nic = (struct nic){.ops = &ops,
-                              .device = *device,
-                              .space = space,
-                              .rx_queues = config->rx_queues,
-                              .tx_queues = config->tx_queues};
+    *ixgbe = (struct ixgbe){.nic = {.ops = &ops,
+                                    .device = *device,
+                                    .space = space,
+                                    .rx_queues = config->rx_queues,
+                                    .tx_queues = config->tx_queues},
+                            .max_frame = config->max_frame,
+                            .remove_vlan = config->remove_vlan};
 
     error = vfio_region_map(device, VFIO_PCI_BAR0_REGION_INDEX, &ixgbe->bar, &ixgbe->bar_size);
     if (!error) error = allocate(ixgbe, config);

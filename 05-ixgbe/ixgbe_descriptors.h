@@ -1,8 +1,8 @@
 // ixgbe_descriptors.h: what the 82599 writes into descriptors and wants to find there: its format for chapter 4's
 // rings.
 //
-// Of the many that the card knows these are the two that fit the plain case, one packet in one buffer: the advanced
-// receive descriptor (7.1.6) and the advanced data descriptor (7.2.3.2.4).
+// Of the many that the card knows these are the advanced receive descriptor (7.1.6) and the advanced data descriptor
+// (7.2.3.2.4), for a packet in one buffer that asks for nothing. What more there is, ixgbe_offload.c has.
 #pragma once
 
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "ixgbe_regs.h"
 #include "ring.h"
 
-enum { IXGBE_BUFFER_SIZE = MEMPOOL_DEFAULT_SIZE };  // holds every frame that MAXFRS lets in, 1518 bytes (8.2.3.22.13)
+enum { IXGBE_BUFFER_SIZE = MEMPOOL_DEFAULT_SIZE };  // holds every frame of ordinary length; others take several
 
 // Both words of a descriptor are read and written whole, so that neither side ever sees half of one.
 static inline void descriptor_store(uint64_t *word, uint64_t value) {
@@ -60,5 +60,11 @@ static inline bool ixgbe_tx_done(const struct descriptor *descriptor) {
     return descriptor_load(&descriptor->word[1]) >> 32 & IXGBE_TXD_STATUS_DD;
 }
 
+// In ixgbe_offload.c.
+bool ixgbe_make_context(const struct packet_buffer *packet, struct descriptor *descriptor);
+void ixgbe_write_part(struct descriptor *descriptor, const struct packet_buffer *packet,
+                      const struct packet_buffer *part, uint32_t total);
+
 static const struct rx_format ixgbe_rx_format = {ixgbe_write_rx, ixgbe_rx_whole, ixgbe_rx_state, ixgbe_take_rx};
-static const struct tx_format ixgbe_tx_format = {ixgbe_write_tx, ixgbe_request_report, ixgbe_tx_done, NULL, NULL};
+static const struct tx_format ixgbe_tx_format = {ixgbe_write_tx, ixgbe_request_report, ixgbe_tx_done,
+                                                 ixgbe_make_context, ixgbe_write_part};

@@ -18,7 +18,7 @@ static const struct driver {
     {IXGBE_VENDOR_ID, IXGBE_DEVICE_ID, ixgbe_open},
 };
 
-static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT};
+static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT, NIC_DEFAULT_FRAME, false};
 
 static struct nic_config with_defaults(const struct nic_config *wanted) {
     struct nic_config config = wanted ? *wanted : defaults;
@@ -27,6 +27,7 @@ static struct nic_config with_defaults(const struct nic_config *wanted) {
     if (!config.rx_ring_size) config.rx_ring_size = defaults.rx_ring_size;
     if (!config.tx_ring_size) config.tx_ring_size = defaults.tx_ring_size;
     if (!config.rx_buffers) config.rx_buffers = defaults.rx_buffers;
+    if (!config.max_frame) config.max_frame = defaults.max_frame;
     return config;
 }
 

@@ -13,11 +13,20 @@
 #include "mempool.h"
 #include "vfio.h"
 
+enum {
+    NIC_DEFAULT_FRAME = 1514,  // bytes, without CRC and VLAN tag
+    NIC_LARGEST_FRAME = 9724,  // jumbo frames: 9.5 KiB with CRC
+    NIC_RSS_KEY_SIZE = 40,     // bytes
+    NIC_RSS_TABLE_SIZE = 128,  // entries
+};
+
 // What an application wants of a card; zero means the default.
 struct nic_config {
     uint32_t rx_queues, tx_queues;        // default 1
     uint32_t rx_ring_size, tx_ring_size;  // descriptors, a power of two from 64 to 4096; default 512
     uint32_t rx_buffers;                  // of each RX queue's packet pool; default 2048
+    uint32_t max_frame;                   // longest to receive, in bytes without CRC and VLAN tag; default 1514
+    bool remove_vlan;                     // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
 };
 
 // Since the card was opened. Bytes count whole frames with their CRC, as the card does.
@@ -26,6 +35,21 @@ struct nic_stats {
     uint64_t tx_packets, tx_bytes;
     uint64_t rx_missed;  // good frames that found no room, because nobody took packets out in time
     uint64_t rx_errors;  // frames that arrived damaged, or that the driver could make nothing of
+};
+
+// One of all the counters, by the name that `ethtool -S` has for it.
+struct nic_counter {
+    char name[32];
+    uint64_t value;
+};
+
+// Which packets to steer to a queue. Of the two kinds, only one is looked at.
+struct nic_flow {
+    uint16_t ether_type;  // not 0: all frames of this Ethernet type, from 0x0600 on, but not IPv4 and IPv6
+    // Otherwise, packets of IPv4 that match all that is not 0. Numbers as one writes them: 10.0.0.1 is 0x0a000001.
+    uint8_t protocol;  // 6 TCP, 17 UDP, 132 SCTP; 0: any
+    uint32_t source, destination;
+    uint16_t source_port, destination_port;
 };
 
 struct nic;
@@ -39,6 +63,13 @@ struct nic_ops {
     int (*set_mac)(struct nic *nic, const uint8_t mac[6]);
     void (*set_promiscuous)(struct nic *nic, bool on);
     uint32_t (*link_mbit)(const struct nic *nic);
+    uint32_t (*read_counters)(struct nic *nic, struct nic_counter *counters, uint32_t most);
+    int (*add_address)(struct nic *nic, const uint8_t address[6]);
+    void (*set_allmulticast)(struct nic *nic, bool on);
+    int (*set_vlan)(struct nic *nic, uint32_t id, bool on);
+    int (*set_rss)(struct nic *nic, const uint8_t *key, const uint8_t *table);
+    int (*steer)(struct nic *nic, const struct nic_flow *flow, uint32_t queue);
+    void (*get_pause)(const struct nic *nic, bool *sends, bool *obeys);
     struct mempool *(*rx_pool)(struct nic *nic, uint32_t queue);
     void (*stop)(struct nic *nic);
     void (*close)(struct nic *nic);
@@ -84,9 +115,10 @@ static inline uint32_t nic_receive(struct nic *nic, uint32_t queue, struct packe
     return nic->ops->receive(nic, queue, buffers, count);
 }
 
-// Queues up to `count` packets for sending, each in one buffer, 14 to 1518 bytes without CRC, and returns how many
-// the ring had room for. Those belong to the card, and return to their pools once they are sent; the rest stays with
-// the caller. A call also takes back what has been sent, so a call with count 0 does only that.
+// Queues up to `count` packets for sending, of 14 bytes and more without CRC, and returns how many the ring had room
+// for. Those belong to the card, and their buffers return to their pools once they are sent; the rest stays with the
+// caller. A packet may lie in several buffers and may ask the card for something: offload.h. A call also takes back
+// what has been sent, so a call with count 0 does only that.
 static inline uint32_t nic_transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers,
                                     uint32_t count) {
     return nic->ops->transmit(nic, queue, buffers, count);
@@ -95,12 +127,48 @@ static inline uint32_t nic_transmit(struct nic *nic, uint32_t queue, struct pack
 // The card's own counters. They are narrow and clear when read: call this at least once a minute while packets flow.
 static inline void nic_read_stats(struct nic *nic, struct nic_stats *stats) { nic->ops->read_stats(nic, stats); }
 
+// All that the card and the driver count, into up to `most` places; returns how many there are. The same counters as
+// in nic_read_stats, so the two can be mixed.
+static inline uint32_t nic_read_counters(struct nic *nic, struct nic_counter *counters, uint32_t most) {
+    return nic->ops->read_counters(nic, counters, most);
+}
+
 static inline void nic_get_mac(const struct nic *nic, uint8_t mac[6]) { nic->ops->get_mac(nic, mac); }
 // -EINVAL for a multicast address or all zeros. Lasts until the card is reset.
 static inline int nic_set_mac(struct nic *nic, const uint8_t mac[6]) { return nic->ops->set_mac(nic, mac); }
 
 // On: every frame is received. Off (after open): those to the card's own address and broadcasts.
 static inline void nic_set_promiscuous(struct nic *nic, bool on) { nic->ops->set_promiscuous(nic, on); }
+
+// Receive frames to this address too, multicast or not. -ENOSPC: the card has no room for one more; think of
+// promiscuous mode. Multicast addresses are only hashed, so a few that nobody asked for come along (7.1.1.2).
+static inline int nic_add_address(struct nic *nic, const uint8_t address[6]) {
+    return nic->ops->add_address(nic, address);
+}
+// On: receive every multicast frame.
+static inline void nic_set_allmulticast(struct nic *nic, bool on) { nic->ops->set_allmulticast(nic, on); }
+
+// Receive tagged frames of VLAN `id`, 0 to 4095, or no more. Before the first call all VLANs are received, after it
+// only those that were switched on; frames without a tag always. -EINVAL for other ids.
+static inline int nic_set_vlan(struct nic *nic, uint32_t id, bool on) { return nic->ops->set_vlan(nic, id, on); }
+
+// How packets are spread over the RX queues (RSS, 7.1.2.8): a hash over addresses and ports, with `key` of
+// NIC_RSS_KEY_SIZE bytes, picks one of NIC_RSS_TABLE_SIZE entries of `table`, and that names the queue. NULL leaves
+// either as it is. -EINVAL: a queue that does not exist, or there is only one. The hash is in the packet's rss_hash.
+static inline int nic_set_rss(struct nic *nic, const uint8_t *key, const uint8_t *table) {
+    return nic->ops->set_rss(nic, key, table);
+}
+
+// Sends all packets of `flow` to RX queue `queue`, past RSS. Flows that were named earlier come first. -EINVAL: no
+// such queue, or a flow that the card cannot tell from others; -ENOSPC: it has no room for more.
+static inline int nic_steer(struct nic *nic, const struct nic_flow *flow, uint32_t queue) {
+    return nic->ops->steer(nic, flow, queue);
+}
+
+// Flow control (3.7.7): does the card ask its partner to pause, and does it pause when asked?
+static inline void nic_get_pause(const struct nic *nic, bool *sends, bool *obeys) {
+    nic->ops->get_pause(nic, sends, obeys);
+}
 
 // Is the card still there, and has it been refused nothing? 0; -ENODEV if it does not answer any more; -EFAULT if the
 // IOMMU has refused it a read, which stops the queue that wanted it. Says so, and what to do. For once a second or

@@ -142,7 +142,9 @@ static bool enough(const struct echo *echo) { return echo->options.count && echo
 // Whether the buffer now holds an answer.
 static bool turn_round(struct echo *echo, struct packet_buffer *buffer) {
     if (enough(echo)) return false;
-    enum outcome outcome = answer(&echo->host, buffer->data, &buffer->length);
+    uint32_t length = buffer->length;
+    enum outcome outcome = answer(&echo->host, buffer->data, &length);
+    buffer->length = (uint16_t)length;
     echo->counts[outcome]++;
     if (outcome >= ANSWERS) return false;
     echo->answered++;

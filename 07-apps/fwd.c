@@ -234,7 +234,11 @@ static int count_buffers(struct nic *ports[2], uint64_t queues) {
 
 static int open_ports(struct forwarder *forwarder) {
     uint32_t queues = (uint32_t)forwarder->options.queues;
-    struct nic_config config = {queues, queues, RING_SIZE, RING_SIZE, BUFFERS};
+    const struct nic_config config = {.rx_queues = queues,
+                                      .tx_queues = queues,
+                                      .rx_ring_size = RING_SIZE,
+                                      .tx_ring_size = RING_SIZE,
+                                      .rx_buffers = BUFFERS};
     int error = 0;
     for (int i = 0; i < 2 && !error; i++) {
         error = nic_open(&forwarder->host, forwarder->options.addresses[i], &config, &forwarder->ports[i]);

@@ -77,6 +77,12 @@ enum {  // SRRCTL.DESCTYPE (8.2.3.8.7)
     IXGBE_DESCTYPE_HEADER_SPLIT_ALWAYS = 5,
 };
 
+enum {  // FTQF.PROTOCOL (8.2.3.7.19)
+    IXGBE_FTQF_TCP = 0,
+    IXGBE_FTQF_UDP = 1,
+    IXGBE_FTQF_SCTP = 2,
+};
+
 enum {  // MRQC.MRQE (8.2.3.7.12)
     IXGBE_MRQE_NONE = 0,
     IXGBE_MRQE_RSS = 1,

@@ -1,0 +1,73 @@
+// test_cards.h: two cards with a cable between them: what is sent at `a` is to arrive at `b`.
+#pragma once
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "nic.h"
+#include "test.h"
+
+enum { SHORTEST = 60, LONGEST = 1514, MOST = 2048, PATIENCE_MS = 300 };
+
+static struct nic_host host;
+static struct nic *a, *b;
+static struct mempool *pool;
+
+static inline void open_cards(const struct nic_config *config) {
+    if (!CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS, config, &a), 0) ||
+        !CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, config, &b), 0) ||
+        !CHECK_EQ(mempool_create(&host.space, MOST, MEMPOOL_DEFAULT_SIZE, &pool), 0))
+        exit(test_summary());
+    CHECK_EQ(nic_wait_for_link(a, 5000), 10000);
+    CHECK_EQ(nic_wait_for_link(b, 5000), 10000);
+}
+
+static inline void close_cards(void) {
+    nic_close(a);
+    nic_close(b);
+    CHECK_EQ(mempool_free_count(pool), mempool_count(pool));
+    mempool_destroy(pool);
+    CHECK(host.space.reservations == NULL);
+    a = b = NULL;
+}
+
+// A frame to `to`: its length and `number` can be recognized in every byte.
+static inline struct packet_buffer *frame(const uint8_t to[6], uint32_t length, uint32_t number) {
+    struct packet_buffer *buffer = mempool_alloc(pool);
+    uint8_t *data = buffer->data;
+    for (uint32_t i = 0; i < length; i++) data[i] = (uint8_t)(i + length + number);
+    memcpy(data, to, 6);
+    memcpy(data + 6, "\x02\x00\x00\x00\x00\x99\x88\xb5", 8);
+    buffer->length = (uint16_t)length;
+    return buffer;
+}
+
+static inline bool is_frame(const struct packet_buffer *buffer, uint32_t length, uint32_t number) {
+    const uint8_t *data = buffer->data;
+    for (uint32_t i = 14; i < length; i++)
+        if (data[i] != (uint8_t)(i + length + number)) return false;
+    return buffer->length == (length < SHORTEST ? SHORTEST : length);
+}
+
+static inline void send(struct packet_buffer *buffer) { CHECK_EQ(nic_transmit(a, 0, &buffer, 1), 1); }
+
+// The next packet at b, or NULL if none comes.
+static inline struct packet_buffer *receive(uint32_t patience_ms) {
+    struct packet_buffer *buffer;
+    uint64_t deadline = clock_ns() + patience_ms * 1000000ull;
+    do
+        if (nic_receive(b, 0, &buffer, 1)) return buffer;
+    while (clock_ns() < deadline);
+    return NULL;
+}
+
+static inline void expect(uint32_t length, uint32_t number) {
+    struct packet_buffer *buffer = receive(2000);
+    if (!CHECK(buffer != NULL)) return;
+    CHECK(is_frame(buffer, length, number));
+    mempool_free(buffer);
+}
+
+static inline void expect_nothing(void) { CHECK(receive(PATIENCE_MS) == NULL); }
