@@ -71,3 +71,12 @@ static inline void expect(uint32_t length, uint32_t number) {
 }
 
 static inline void expect_nothing(void) { CHECK(receive(PATIENCE_MS) == NULL); }
+
+static inline uint64_t counter(struct nic *nic, const char *name) {
+    struct nic_counter counters[64];
+    uint32_t count = nic_read_counters(nic, counters, 64);
+    for (uint32_t i = 0; i < count && i < 64; i++)
+        if (!strcmp(counters[i].name, name)) return counters[i].value;
+    CHECK(!"a counter of that name");
+    return 0;
+}

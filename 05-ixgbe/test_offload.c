@@ -161,15 +161,6 @@ static void wrong_checksums_are_flagged(const struct shape *shape) {
     mempool_free(packet);
 }
 
-static uint64_t counter(struct nic *nic, const char *name) {
-    struct nic_counter counters[64];
-    uint32_t count = nic_read_counters(nic, counters, 64);
-    for (uint32_t i = 0; i < count && i < 64; i++)
-        if (!strcmp(counters[i].name, name)) return counters[i].value;
-    CHECK(!"a counter of that name");
-    return 0;
-}
-
 static void all_checksums(void) {
     open_cards(NULL);
     with_every_shape(checksums_are_filled_in);
