@@ -170,17 +170,22 @@ RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format
     return linked;
 }
 
-// TX, clean: where a group has been reported done, its buffers go back to the free stack. Returns how many
-// descriptors are free again.
+// TX, clean: where groups have been reported done, their buffers go back to the free stack. Returns how many
+// descriptors are free again. Neighbouring groups go together, up to one that begins with a context.
 RING_INLINE uint32_t ring_clean(struct ring *ring, const struct tx_format *format) {
-    uint32_t cleaned = 0;
-    while (ring_in_use(ring)) {
-        struct ring_group group = ring->groups[ring_slot(ring, ring->head)];
-        if (!format->done(&ring->descriptors[ring_slot(ring, ring->head + group.descriptors - 1)])) break;
-        ring_free_buffers(ring, ring->head + group.contexts, group.descriptors - group.contexts);
-        ring->head += group.descriptors;
-        cleaned += group.descriptors;
+    uint32_t begin = ring->head, end = begin;
+    while (end != ring->tail) {
+        struct ring_group group = ring->groups[ring_slot(ring, end)];
+        if (!format->done(&ring->descriptors[ring_slot(ring, end + group.descriptors - 1)])) break;
+        if (group.contexts) {
+            ring_free_buffers(ring, begin, end - begin);
+            begin = end + group.contexts;
+        }
+        end += group.descriptors;
     }
+    ring_free_buffers(ring, begin, end - begin);
+    uint32_t cleaned = end - ring->head;
+    ring->head = end;
     return cleaned;
 }
 
