@@ -69,6 +69,10 @@ static inline void ixgbe_clear(struct ixgbe *ixgbe, uint32_t reg, uint32_t bits)
     ixgbe_write(ixgbe, reg, ixgbe_read(ixgbe, reg) & ~bits);
 }
 
+// Writes to the card are posted: the processor goes on while they are still on their way. A read of any register
+// comes back only after all writes before it have arrived.
+static inline void ixgbe_flush(const struct ixgbe *ixgbe) { ixgbe_read(ixgbe, IXGBE_STATUS); }
+
 // Takes over `*device` (bus mastering, BAR0) and brings the card up. On failure the device is still the caller's.
 int ixgbe_open(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,
                struct nic **nic);

@@ -8,7 +8,8 @@
 //       -> otherwise RSS: a hash over addresses and ports picks the queue.                7.1.2.8
 //
 // The tables behind these steps are memory in the card. A reset leaves them as they were, so ixgbe_reset_filters
-// clears them when the receive unit is set up.
+// clears them when the receive unit is set up. What the functions of nic.h change holds for every frame that arrives
+// after they return; a write may still be on its way then, so each ends with ixgbe_flush.
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -49,6 +50,7 @@ int ixgbe_set_mac(struct nic *nic, const uint8_t mac[6]) {
         return log_error(-EINVAL, "%s: %02x:%02x:%02x:%02x:%02x:%02x cannot be a card's own address",
                          nic->device.address, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     write_address((struct ixgbe *)nic, 0, mac);
+    ixgbe_flush((struct ixgbe *)nic);
     return 0;
 }
 
@@ -62,14 +64,15 @@ static void add_multicast(struct ixgbe *ixgbe, const uint8_t address[6]) {
 
 int ixgbe_add_address(struct nic *nic, const uint8_t address[6]) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    if (address[0] & 1) {
-        add_multicast(ixgbe, address);
-        return 0;
-    }
-    if (ixgbe->addresses == IXGBE_RAH_COUNT)
+    bool multicast = address[0] & 1;
+    if (!multicast && ixgbe->addresses == IXGBE_RAH_COUNT)
         return log_error(-ENOSPC, "%s: the card has places for %d addresses; in promiscuous mode it takes all",
                          nic->device.address, IXGBE_RAH_COUNT);
-    write_address(ixgbe, ixgbe->addresses++, address);
+    if (multicast)
+        add_multicast(ixgbe, address);
+    else
+        write_address(ixgbe, ixgbe->addresses++, address);
+    ixgbe_flush(ixgbe);
     return 0;
 }
 
@@ -79,6 +82,7 @@ static void switch_filter(struct nic *nic, uint32_t bits, bool on) {
         ixgbe_set((struct ixgbe *)nic, IXGBE_FCTRL, bits);
     else
         ixgbe_clear((struct ixgbe *)nic, IXGBE_FCTRL, bits);
+    ixgbe_flush((struct ixgbe *)nic);
 }
 
 void ixgbe_set_promiscuous(struct nic *nic, bool on) { switch_filter(nic, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE, on); }
@@ -95,6 +99,7 @@ int ixgbe_set_vlan(struct nic *nic, uint32_t id, bool on) {
     else
         ixgbe_clear(ixgbe, reg, bit);
     ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
+    ixgbe_flush(ixgbe);
     return 0;
 }
 
@@ -144,6 +149,7 @@ int ixgbe_set_rss(struct nic *nic, const uint8_t *key, const uint8_t *table) {
     }
     if (key) write_rss_key(ixgbe, key);
     if (table) write_rss_table(ixgbe, table);
+    ixgbe_flush(ixgbe);
     return 0;
 }
 
@@ -213,5 +219,7 @@ int ixgbe_steer(struct nic *nic, const struct nic_flow *flow, uint32_t queue) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     int error = check_queue(nic, queue);
     if (error) return error;
-    return flow->ether_type ? steer_ether_type(ixgbe, flow->ether_type, queue) : steer_flow(ixgbe, flow, queue);
+    error = flow->ether_type ? steer_ether_type(ixgbe, flow->ether_type, queue) : steer_flow(ixgbe, flow, queue);
+    ixgbe_flush(ixgbe);
+    return error;
 }

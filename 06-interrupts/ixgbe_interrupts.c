@@ -42,14 +42,13 @@ static void connect(struct nic *nic, uint32_t vectors, uint32_t interval_us, boo
     ixgbe_write(ixgbe, IXGBE_EIMS, IXGBE_EICR_LSC);
 }
 
-// Writes to the card are posted: they may still be on their way when the caller looks at the ring once more, and then
-// the first of these would clear the cause of a packet that the look was too early for. A read of any register comes
-// back only after all writes before it have arrived.
+// These writes must have arrived before the caller looks at the ring once more. Otherwise the first of them would
+// clear the cause of a packet that the look was too early for.
 static void arm(struct nic *nic, uint32_t queue) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     ixgbe_write(ixgbe, IXGBE_EICR, queue_bit(queue));
     ixgbe_write(ixgbe, IXGBE_EIMS, queue_bit(queue));
-    ixgbe_read(ixgbe, IXGBE_STATUS);
+    ixgbe_flush(ixgbe);
 }
 
 static void disarm(struct nic *nic, uint32_t queue) {

@@ -63,6 +63,7 @@ int host_power_on(void);  // once, at first need; 0 or negative errno after sayi
 bool host_is_on(void);
 void host_switch_off(void);  // at exit
 enum sim_mode host_mode(void);
+bool host_posts_writes(void);
 const char *host_address(unsigned port);  // "0000:04:00.0"
 
 // One lock for everything below and in all other parts. Signals are held back with it, so that no handler of the
@@ -81,6 +82,7 @@ int host_open(unsigned port);  // a device descriptor; the first one resets and 
 void host_close(unsigned port);
 void host_reset(unsigned port);         // as VFIO_DEVICE_RESET: the kernel saves and restores what firmware set up
 void host_accessed(unsigned port);      // a register access is done: let the device react
+void host_writes_arrive(void);          // of all ports, see bar_writes_arrive
 void host_warn_of_copy(unsigned port);  // before an access: says once if this is but a copy
 
 // For the calls that wait, without the lock. In modes without a thread somebody has to give the device its turns.
@@ -109,6 +111,7 @@ const struct window *bar_find(uintptr_t address);
 // Any width up to 8 and any alignment, split as PCI Express would split it.
 uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned width);
 void bar_write(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value);
+void bar_writes_arrive(unsigned port);  // those that are still on their way
 
 // ---- trap: SIGSEGV ----
 

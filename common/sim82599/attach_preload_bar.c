@@ -275,8 +275,59 @@ static void write_double_word(unsigned port, unsigned region, uint32_t offset, u
     }
 }
 
+static void write_now(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
+    for (unsigned done = 0; done < width;) {
+        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
+        uint64_t mask = ((UINT64_C(1) << 8 * take) - 1) << 8 * skip;
+        write_double_word(port, region, (uint32_t)(offset + done - skip), (uint32_t)mask,
+                          (uint32_t)(value >> 8 * done << 8 * skip));
+        done += take;
+    }
+}
+
+// ---- Posted writes ----
+//
+// On PCI Express a processor sends a write off and goes on. Writes arrive soon, and in order, and before the answer
+// to a read that comes after them; that is all a driver may count on. With --posted they are kept back as long as
+// that allows: until the driver reads from the same device, calls the kernel, waits, or looks at the clock; and where
+// the device has a thread, until that thread's next turn. The registers that are plain memory need none of this:
+// there a write always waits for the device to look.
+
+enum { POSTED_AT_MOST = 32 };  // as on hardware, where the device's buffers say how many may be under way
+
+struct posted_write {
+    unsigned region, width;
+    uint64_t offset, value;
+};
+
+static struct {
+    unsigned count;
+    struct posted_write writes[POSTED_AT_MOST];
+} posted[PORTS];
+
+void bar_writes_arrive(unsigned port) {
+    for (unsigned i = 0; i < posted[port].count; i++) {
+        const struct posted_write *write = &posted[port].writes[i];
+        write_now(port, write->region, write->offset, write->width, write->value);
+    }
+    posted[port].count = 0;
+}
+
+// A page may have become plain memory while a write to it was trapped. The program's next writes go past us, and this
+// one must not arrive after them.
+static bool is_plain_by_now(unsigned port, unsigned region, uint64_t offset) {
+    const enum page_use *use = region == VFIO_PCI_BAR0_REGION_INDEX ? use_of(port, (uint32_t)offset) : NULL;
+    return use && *use == PLAIN;
+}
+
+static void post(unsigned port, const struct posted_write *write) {
+    if (posted[port].count == POSTED_AT_MOST) bar_writes_arrive(port);
+    posted[port].writes[posted[port].count++] = *write;
+}
+
 uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned width) {
     host_warn_of_copy(port);
+    bar_writes_arrive(port);
     uint64_t result = 0;
     for (unsigned done = 0; done < width;) {
         unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
@@ -291,12 +342,9 @@ uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned widt
 
 void bar_write(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
     host_warn_of_copy(port);
-    for (unsigned done = 0; done < width;) {
-        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
-        uint64_t mask = ((UINT64_C(1) << 8 * take) - 1) << 8 * skip;
-        write_double_word(port, region, (uint32_t)(offset + done - skip), (uint32_t)mask,
-                          (uint32_t)(value >> 8 * done << 8 * skip));
-        done += take;
-    }
+    if (host_posts_writes() && !is_plain_by_now(port, region, offset))
+        post(port, &(struct posted_write){region, width, offset, value});
+    else
+        write_now(port, region, offset, width, value);
     host_accessed(port);
 }

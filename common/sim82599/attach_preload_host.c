@@ -41,6 +41,7 @@ enum {
 static struct {
     atomic_bool on;
     enum sim_mode mode;
+    bool posts_writes;
     uint64_t start_ns, counted_ns;
     struct port ports[PORTS];
     atomic_uint running;  // ports with a device descriptor open
@@ -139,6 +140,7 @@ void host_unlock(void) {
 bool host_is_mine(void) { return mine; }
 bool host_is_on(void) { return atomic_load_explicit(&host.on, memory_order_acquire); }
 enum sim_mode host_mode(void) { return host.mode; }
+bool host_posts_writes(void) { return host.posts_writes; }
 const char *host_address(unsigned port) { return addresses[port]; }
 struct port *host_port(unsigned port) {
     return &host.ports[port];
@@ -171,6 +173,10 @@ static void step_until_quiet(void) {
     }
 }
 
+void host_writes_arrive(void) {
+    for (unsigned i = 0; i < PORTS; i++) bar_writes_arrive(i);
+}
+
 static uint64_t next_timer_ns(void) {
     uint64_t next = UINT64_MAX;
     for (unsigned i = 0; i < PORTS; i++) {
@@ -199,6 +205,7 @@ bool host_needs_turns(void) {
 void host_turns(uint64_t elapsed_ns) {
     host_lock();
     host.counted_ns += elapsed_ns;
+    host_writes_arrive();
     step_until_quiet();
     host_unlock();
 }
@@ -235,6 +242,7 @@ static void *device_thread(void *stopped_before) {
         bool moved = false;
         take();
         begin_hardware();
+        host_writes_arrive();
         for (unsigned turns = 0; turns < THREAD_TURNS && !atomic_load(&waiting); turns++) {
             if (!step_ports()) break;
             moved = true;
@@ -398,6 +406,7 @@ static int build(void) {
     int mode = read_mode();
     if (mode < 0) return mode;
     host.mode = (enum sim_mode)mode;
+    host.posts_writes = getenv("SIM82599_POSTED") != NULL;
     host.start_ns = monotonic_ns();
     if (mode == MODE_STEPPED) sim_observed = true;
     const char *trace = getenv("SIM82599_TRACE");
@@ -486,6 +495,7 @@ int host_open(unsigned number) {
 void host_close(unsigned number) {
     struct port *port = &host.ports[number];
     if (--port->opens) return;
+    bar_writes_arrive(number);
     irq_disable_all(number);
     config_write(port, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 2);
     host_reset(number);

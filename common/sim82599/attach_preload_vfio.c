@@ -346,6 +346,7 @@ void vfio_release(struct vfio_object *object) {
 long vfio_ioctl(struct vfio_object *object, unsigned request, void *argument, struct vfio_object **created) {
     *created = NULL;
     if (object->kind != CONTAINER) host_warn_of_copy(object->port);
+    host_writes_arrive();
     switch (object->kind) {
     case CONTAINER: return container_ioctl(object, request, argument);
     case GROUP: return group_ioctl(object, request, argument, created);
@@ -397,6 +398,7 @@ static bool config_is_writable(const struct port *port, uint32_t offset) {
 static int access_config(unsigned port, uint32_t offset, char *data, size_t size, bool write) {
     uint8_t bytes[CONFIG_SIZE];
     struct port *p = host_port(port);
+    bar_writes_arrive(port);
     if (!write) {
         sim_config_read(p->device, offset, bytes, (uint32_t)size);
         return copy_out(data, bytes, size);
