@@ -342,9 +342,11 @@ uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned widt
 
 void bar_write(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
     host_warn_of_copy(port);
-    if (host_posts_writes() && !is_plain_by_now(port, region, offset))
+    if (host_posts_writes() && !is_plain_by_now(port, region, offset)) {
         post(port, &(struct posted_write){region, width, offset, value});
-    else
-        write_now(port, region, offset, width, value);
+        return;
+    }
+    bar_writes_arrive(port);
+    write_now(port, region, offset, width, value);
     host_accessed(port);
 }
