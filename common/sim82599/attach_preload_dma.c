@@ -176,23 +176,25 @@ static long map_dma(struct dma *dma, void *argument, dma_listener *listener, voi
     return map(dma, &request, listener, context);
 }
 
-// Takes away the whole mappings in [first, last] and returns how many bytes that were. Version 1 also takes away one
-// that begins inside and goes beyond.
-static uint64_t remove_mappings(struct dma *dma, uint64_t first, uint64_t last, dma_listener *listener,
-                                void *context) {
-    uint64_t removed = 0;
+// Takes away the whole mappings in [first, last] and counts their bytes. Version 1 also takes away one that begins
+// inside and goes beyond.
+static int remove_mappings(struct dma *dma, uint64_t first, uint64_t last, uint64_t *removed, dma_listener *listener,
+                           void *context) {
+    int64_t unmapped = 0;
+    *removed = 0;
     size_t from = find(dma, first), to = from;
     if (from < dma->count && dma->mappings[from].iova < first) from = ++to;
     for (; to < dma->count && dma->mappings[to].iova <= last; to++) {
         const struct mapping *mapping = &dma->mappings[to];
-        iommu_unmap(dma->iommu, mapping->iova, mapping->size);
+        unmapped = iommu_unmap(dma->iommu, mapping->iova, mapping->size);
+        if (unmapped < 0) break;
         pinned_pages -= mapping->size / PAGE;
-        removed += mapping->size;
+        *removed += mapping->size;
         listener(context, mapping->iova, mapping->size, false);
     }
     memmove(dma->mappings + from, dma->mappings + to, (dma->count - to) * sizeof *dma->mappings);
     dma->count -= to - from;
-    return removed;
+    return unmapped < 0 ? (int)unmapped : 0;
 }
 
 static bool cuts_a_mapping(const struct dma *dma, uint64_t first, uint64_t last) {
@@ -217,8 +219,10 @@ static long unmap_dma(struct dma *dma, void *argument, dma_listener *listener, v
         return -EINVAL;
     }
     if (dma->version_2 && cuts_a_mapping(dma, first, last)) return -EINVAL;
-    request.size = remove_mappings(dma, first, last, listener, context);
-    return copy_out(argument, &request, size);
+    uint64_t removed;
+    int error = remove_mappings(dma, first, last, &removed, listener, context);
+    request.size = removed;
+    return error ? error : copy_out(argument, &request, size);
 }
 
 // The capabilities follow the structure, each with the offset of the next.

@@ -457,7 +457,11 @@ void vfio_memory_lost(uintptr_t start, size_t size) {
         for (unsigned j = i; j < PORTS; j++)
             if (groups[j] && groups[j]->below == container)
                 observe_memory_lost(host_port(j)->device, (void *)start, size);
-        iommu_forget_memory(iommu, (void *)start, size);
+        if (iommu_forget_memory(iommu, (void *)start, size))
+            fprintf(stderr,
+                    "sim82599: no memory to unmap %zu bytes that the program gives back while the NIC may use "
+                    "them\n",
+                    size);
     }
 }
 

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/vfio.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -196,10 +197,14 @@ static int file_memory(struct vfio_user *server, int fd, uint64_t offset, uint64
     return 0;
 }
 
-static void forget(struct vfio_user *server, uint64_t iova, uint64_t size) {
-    if (iommu_unmap(server->iommu, iova, size)) observe_map(server->device, iova, size, false);
+static int forget(struct vfio_user *server, uint64_t iova, uint64_t size) {
+    int64_t bytes = iommu_unmap(server->iommu, iova, size);
+    if (bytes > 0) observe_map(server->device, iova, size, false);
+    if (bytes < 0) say(server, "no memory to unmap a part of what is mapped at iova 0x%" PRIx64, iova);
+    return bytes < 0 ? (int)bytes : 0;
 }
 
+// Nothing is split here: the first call shortens what reaches beyond the middle.
 static void forget_all(struct vfio_user *server) {
     forget(server, 0, UINT64_C(1) << 63);
     forget(server, UINT64_C(1) << 63, UINT64_C(1) << 63);
@@ -218,7 +223,8 @@ static long dma_map(struct vfio_user *server, uint32_t length) {
     if (server->fd_count == 0) {
         // A monitor's own memory, such as a boot ROM. No driver has its rings there, so it is taken note of as what
         // it is for us: not there. DMA to it is a fault.
-        forget(server, map.iova, map.size);
+        int error = forget(server, map.iova, map.size);
+        if (error) return error;
         if (!server->memory_without_file) say(server, "some guest memory has no file behind it: no DMA there");
         server->memory_without_file = true;
         return 0;
@@ -230,8 +236,8 @@ static long dma_map(struct vfio_user *server, uint32_t length) {
     if (error) return error;
     int rights = (map.flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0) | (write ? IOMMU_WRITE : 0);
     // The specification wants an error for a mapping over an older one, but QEMU sends such, and means them.
-    forget(server, map.iova, map.size);
-    error = iommu_map(server->iommu, map.iova, map.size, memory, rights);
+    error = forget(server, map.iova, map.size);
+    if (!error) error = iommu_map(server->iommu, map.iova, map.size, memory, rights);
     if (!error) observe_map(server->device, map.iova, map.size, true);
     return error;
 }
@@ -250,7 +256,8 @@ static long dma_unmap(struct vfio_user *server, uint32_t length) {
         if (unmap.iova || unmap.size) return -EINVAL;
         forget_all(server);
     } else {
-        forget(server, unmap.iova, unmap.size);
+        int error = forget(server, unmap.iova, unmap.size);
+        if (error) return error;
     }
     memcpy(server->answer, &unmap, sizeof unmap);
     return sizeof unmap;

@@ -116,8 +116,8 @@ static bool all_mapped(struct sim_device *device, uint64_t iova, uint32_t length
     return true;
 }
 
-// All or nothing, so that a fault in the middle of a buffer moves no byte either. On PCI Express a write is posted: it
-// gets no answer, and so the device never learns that it was refused.
+// All or nothing, so that a fault in the middle of a buffer moves no byte either. On PCI Express a write is posted:
+// it gets no answer, and so the device never learns that it was refused.
 void dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length) {
     if (!all_mapped(device, iova, length)) {
         observe_dma_fault(device, true, iova, length);

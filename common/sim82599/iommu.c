@@ -92,22 +92,23 @@ int iommu_map(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, i
     return 0;
 }
 
-uint64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
+int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
     if (size == 0) return 0;
     uint64_t last = iova + size - 1 < iova ? UINT64_MAX : iova + size - 1;
-    uint64_t forgotten = 0;
+    int64_t forgotten = 0;
     unsigned at = find(iommu, iova);
 
     // The first may reach beyond on either side; what is left of it stays.
     if (at < iommu->count && iommu->intervals[at].first < iova) {
         struct interval *cut = &iommu->intervals[at];
         struct interval rest = {iova, cut->last, cut->memory + (iova - cut->first), cut->rights};
-        if (insert(iommu, at + 1, rest) < 0) return 0;
+        int error = insert(iommu, at + 1, rest);
+        if (error) return error;
         iommu->intervals[at++].last = iova - 1;
     }
     unsigned whole = at;
     while (whole < iommu->count && iommu->intervals[whole].last <= last) {
-        forgotten += iommu->intervals[whole].last - iommu->intervals[whole].first + 1;
+        forgotten += (int64_t)(iommu->intervals[whole].last - iommu->intervals[whole].first + 1);
         whole++;
     }
     delete (iommu, at, whole - at);
@@ -116,7 +117,7 @@ uint64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
         uint64_t length = last - cut->first + 1;
         cut->first += length;
         cut->memory += length;
-        forgotten += length;
+        forgotten += (int64_t)length;
     }
     iommu->hit = 0;
     return forgotten;
@@ -149,7 +150,7 @@ bool iommu_maps_memory(const struct iommu *iommu, const void *memory, size_t siz
 }
 
 // Walks down, because unmapping changes only what is at or above the interval at hand.
-void iommu_forget_memory(struct iommu *iommu, const void *memory, size_t size) {
+int iommu_forget_memory(struct iommu *iommu, const void *memory, size_t size) {
     for (unsigned i = iommu->count; i-- > 0;) {
         const struct interval *interval = &iommu->intervals[i];
         if (!shares_memory(interval, memory, size)) continue;
@@ -157,8 +158,10 @@ void iommu_forget_memory(struct iommu *iommu, const void *memory, size_t size) {
         uint64_t skip = from > start ? from - start : 0;
         uint64_t length = interval->last - interval->first - skip + 1;
         if (length - 1 > to - start - skip) length = to - start - skip + 1;
-        iommu_unmap(iommu, interval->first + skip, length);
+        int64_t forgotten = iommu_unmap(iommu, interval->first + skip, length);
+        if (forgotten < 0) return (int)forgotten;
     }
+    return 0;
 }
 
 unsigned iommu_mappings(const struct iommu *iommu) { return iommu->count; }

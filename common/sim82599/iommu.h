@@ -19,8 +19,8 @@ void iommu_destroy(struct iommu *iommu);
 // Overlap with an existing mapping is -EEXIST, as VFIO type 1 says; zero size or wrap-around -EINVAL.
 int iommu_map(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, int rights);
 // Forgets whatever lies inside [iova, iova + size), splitting intervals that reach beyond. Returns the bytes
-// forgotten.
-uint64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size);
+// forgotten; or -ENOMEM, and nothing is, because to split one needs memory.
+int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size);
 
 // The memory behind `iova`, NULL if the device may not do that there. *contiguous: how many bytes from there on are
 // one piece of memory; the caller goes on with the next piece after that.
@@ -28,5 +28,5 @@ void *iommu_translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *c
 
 // Is any of the process's memory [memory, memory + size) still mapped? For the check on munmap.
 bool iommu_maps_memory(const struct iommu *iommu, const void *memory, size_t size);
-void iommu_forget_memory(struct iommu *iommu, const void *memory, size_t size);
+int iommu_forget_memory(struct iommu *iommu, const void *memory, size_t size);
 unsigned iommu_mappings(const struct iommu *iommu);

@@ -74,7 +74,7 @@ static const char usage[] =
     "                        link-flap, lost-interrupts, no-rx-descriptors, unplugged, iommu\n"
     "  --fault0 LIST, --fault1 LIST\n"
     "                        the same for one port\n"
-    "  --trace [FILE]        write down all that happens, to FILE or to standard error\n"
+    "  --trace, --trace=FILE write down all that happens, on standard error (also called -) or in FILE\n"
     "  --machine NAME        which machine the ports stand in (default \"default\"); with only one port here the\n"
     "                        other end of the cable is another process in it, such as scripts/sim starts\n"
     "  --help                this text\n";
@@ -100,10 +100,8 @@ static void add_socket(struct options *options, const char *path) {
     options->sockets[options->ports++] = path;
 }
 
-// The next word is the file, if it is no option.
-static const char *trace_file(int count, char **words, const char *given) {
-    if (!given && optind < count && words[optind][0] != '-') given = words[optind++];
-    if (!given) return "-";
+static const char *trace_file(const char *given) {
+    if (!given || strcmp(given, "-") == 0) return "-";
     static char where[PATH_MAX + sizeof "text:"];
     snprintf(where, sizeof where, "text:%s", given);
     return where;
@@ -138,7 +136,7 @@ static struct options parse(int count, char **words) {
         case FAULT: set_for_all(options.faults, optarg); break;
         case FAULT0:
         case FAULT1: options.faults[option - FAULT0] = optarg; break;
-        case TRACE: options.trace = trace_file(count, words, optarg); break;
+        case TRACE: options.trace = trace_file(optarg); break;
         case MACHINE: setenv("SIM82599_MACHINE", optarg, 1); break;
         case HELP: fputs(usage, stdout); exit(0);
         case ':': refuse("%s needs a value", words[optind - 1]);

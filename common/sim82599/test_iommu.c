@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char *at(uintptr_t address) { return (char *)address; }
 static char *translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *contiguous) {
@@ -105,7 +108,7 @@ static void test_against_a_model(void) {
         } else {
             uint64_t bytes = 0;
             for (unsigned p = first; p < first + count; p++) bytes += model[p] ? 4096 : 0, model[p] = 0;
-            wrong += iommu_unmap(iommu, first * 4096ull, count * 4096ull) != bytes;
+            wrong += iommu_unmap(iommu, first * 4096ull, count * 4096ull) != (int64_t)bytes;
         }
         for (unsigned p = 0; p < 256; p++) {
             uint64_t contiguous;
@@ -117,11 +120,46 @@ static void test_against_a_model(void) {
     iommu_destroy(iommu);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#elif defined(__has_feature)
+enum { SANITIZED = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+// The table is full when there is no more memory. In a child, which can do without.
+static void test_no_memory_to_split(void) {
+    struct iommu *iommu = iommu_create();
+    unsigned count = 1 << 18;
+    for (unsigned i = 0; i < count; i++) iommu_map(iommu, i * UINT64_C(0x10000), 0x3000, at(0), IOMMU_READ);
+    CHECK_EQ(iommu_mappings(iommu), count);
+    pid_t child = SANITIZED ? -1 : fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_AS, &(struct rlimit){0, 0});
+        if (malloc(1 << 24)) _exit(2);
+        int64_t result = iommu_unmap(iommu, 0x11000, 0x1000);
+        uint64_t contiguous;
+        bool as_it_was =
+            iommu_mappings(iommu) == count && translate(iommu, 0x11000, IOMMU_READ, &contiguous) == at(0x1000);
+        _exit(result == -ENOMEM && as_it_was && iommu_unmap(iommu, 0x10000, 0x1000) == 0x1000 ? 0 : 1);
+    }
+    int status = 2 << 8;
+    if (child > 0) waitpid(child, &status, 0);
+    if (WEXITSTATUS(status) == 2) {
+        SKIP("memory cannot be taken away from this program");
+    } else {
+        CHECK_EQ(status, 0);
+    }
+    iommu_destroy(iommu);
+}
+
 int main(void) {
     test_mappings();
     test_neighbours_become_one();
     test_unmapping();
     test_process_memory();
     test_against_a_model();
+    test_no_memory_to_split();
     return test_summary();
 }

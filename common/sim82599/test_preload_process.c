@@ -224,6 +224,7 @@ static void the_script_turns_options_into_variables(void) {
     expect("scripts/sim --mode=stepped --wire0 sink --wire1=unplugged --fault0 link-flap --machine x env", 0,
            "SIM82599_MODE=stepped");
     expect("scripts/sim --trace env", 0, "SIM82599_TRACE=-");
+    expect("scripts/sim --trace=- env", 0, "SIM82599_TRACE=-");
     expect("scripts/sim --trace=/tmp/some-trace env", 0, "SIM82599_TRACE=text:/tmp/some-trace");
     expect("scripts/sim --fault unplugged env", 0, "SIM82599_FAULTS1=unplugged");
     expect("scripts/sim --wire generator:size=64 env", 0, "SIM82599_WIRE1=generator:size=64");

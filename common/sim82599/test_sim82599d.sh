@@ -66,6 +66,8 @@ check "an option without its value is an error" ends_with 2 --socket
 check "which is named" says "--socket needs a value"
 check "a word too many is an error" ends_with 2 --socket "$folder/0" more
 check "which is named" says '"more"'
+check "a trace's file is part of its option" ends_with 2 --socket "$folder/0" --trace "$folder/trace"
+check "so a word behind it is named" says "$folder/trace"
 check "a third port is an error" ends_with 2 --socket "$folder/0" --socket "$folder/1" --socket "$folder/2"
 check "which is named" says "$folder/2"
 check "an unknown wire is an error" ends_with 2 --socket "$folder/0" --wire0 string
@@ -76,7 +78,7 @@ check "a folder that is not there is an error" ends_with 1 --socket "$folder/no/
 check "which is named" says "$folder/no/0"
 check "nothing is left behind" [ ! -e "$folder/0" ]
 
-check "two ports" start --socket "$folder/0" --socket "$folder/1" --trace "$folder/trace"
+check "two ports" start --socket "$folder/0" --socket "$folder/1" "--trace=$folder/trace"
 check "port 0 is announced" says_alone "listening on $folder/0"
 check "port 1 is announced" says_alone "listening on $folder/1"
 check "port 0 is there" [ -S "$folder/0" ]
@@ -90,6 +92,12 @@ check "and that is said" says "belongs to another process"
 check "SIGTERM ends it well" stop TERM
 check "socket 0 is gone" [ ! -e "$folder/0" ]
 check "socket 1 is gone" [ ! -e "$folder/1" ]
+
+for option in --trace --trace=-; do
+    check "$option" start --socket "$folder/0" "$option"
+    check "$option is standard error" says "p0 reset"
+    check "SIGTERM ends it well" stop TERM
+done
 
 check "one port" start --socket "$folder/0" --wire sink
 check "SIGINT ends it well" stop INT
