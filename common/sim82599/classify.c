@@ -127,12 +127,20 @@ static void tabulate_key(struct sim_device *device) {
     device->rss_stale = false;
 }
 
+// Four bytes of the input; everything that is hashed comes in fours.
+static inline uint32_t rss_word(const uint32_t (*table)[256], const uint8_t *bytes) {
+    uint32_t word = get32(bytes);
+    return table[0][word & 255] ^ table[1][word >> 8 & 255] ^ table[2][word >> 16 & 255] ^ table[3][word >> 24];
+}
+
 static uint32_t rss_hash(struct sim_device *device, const struct headers *headers, bool ports) {
     if (device->rss_stale) tabulate_key(device);
-    uint32_t hash = 0, position = 0;
-    for (uint32_t i = 0; i < headers->address_bytes; i++) hash ^= device->rss[position++][headers->addresses[i]];
-    for (uint32_t i = 0; ports && i < 4; i++) hash ^= device->rss[position++][headers->l4[i]];
-    return hash;
+    const uint32_t(*table)[256] = device->rss;
+    uint32_t hash = 0;
+    for (uint32_t i = 0; i < headers->address_bytes; i += 4, table += 4) {
+        hash ^= rss_word(table, headers->addresses + i);
+    }
+    return ports ? hash ^ rss_word(table, headers->l4) : hash;
 }
 
 // The most specific hash that MRQC enables and the frame has the headers for; with and without ports, per version.
