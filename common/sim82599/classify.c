@@ -12,61 +12,64 @@ enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, OPTIONS = 60 };  // IPv6 ext
 struct headers {
     const uint8_t *addresses;  // source, then destination
     uint32_t address_bytes;    // of both
-    const uint8_t *l4;
+    const uint8_t *l4;         // NULL: there is no sense in it from here on
     uint32_t l4_length;
     uint8_t protocol;
     bool fragment;
     uint16_t ip_id;
+    uint32_t info, status;  // what the write-back will say of it
 };
+
+static const struct headers unknown = {0};
 
 static uint32_t be16(const uint8_t *bytes) { return (uint32_t)(bytes[0] << 8 | bytes[1]); }
 
-static bool parse_ipv4(const uint8_t *bytes, uint32_t length, struct headers *headers, struct frame *frame) {
-    if (length < 20 || bytes[0] >> 4 != 4) return false;
-    uint32_t header = (bytes[0] & 15) * 4u, total = be16(bytes + 2);
-    if (header < 20 || header > total || total > length) return false;
+static inline struct headers find_ipv4(const uint8_t *bytes, uint32_t length) {
+    if (length < 20 || bytes[0] >> 4 != 4) return unknown;
+    uint32_t header = (bytes[0] & 15) * 4u, total = be16(bytes + 2), info = IXGBE_RXD_INFO_IPV4;
+    if (header < 20 || header > total || total > length) return unknown;
     uint64_t sum = checksum_add(bytes, 20, 0);  // of a constant size, because most headers have it
-    frame->info = IXGBE_RXD_INFO_IPV4;
     if (header > 20) {
-        frame->info |= IXGBE_RXD_INFO_IPV4_OPTIONS;
+        info |= IXGBE_RXD_INFO_IPV4_OPTIONS;
         sum = checksum_add(bytes + 20, header - 20, sum);
     }
-    frame->status |= checksum_right(sum) ? IXGBE_RXD_STATUS_IPCS : IXGBE_RXD_STATUS_IPCS | IXGBE_RXD_ERROR_IPE;
-    headers->addresses = bytes + 12;
-    headers->address_bytes = 8;
-    headers->l4 = bytes + header;
-    headers->l4_length = total - header;
-    headers->protocol = bytes[9];
-    headers->fragment = be16(bytes + 6) & 0x3fff;
-    headers->ip_id = (uint16_t)be16(bytes + 4);
-    return true;
+    return (struct headers){
+        .addresses = bytes + 12,
+        .address_bytes = 8,
+        .l4 = bytes + header,
+        .l4_length = total - header,
+        .protocol = bytes[9],
+        .fragment = be16(bytes + 6) & 0x3fff,
+        .ip_id = (uint16_t)be16(bytes + 4),
+        .info = info,
+        .status = checksum_right(sum) ? IXGBE_RXD_STATUS_IPCS : IXGBE_RXD_STATUS_IPCS | IXGBE_RXD_ERROR_IPE,
+    };
 }
 
 static bool extension(uint8_t protocol) {
     return protocol == HOP_BY_HOP || protocol == ROUTING || protocol == OPTIONS || protocol == FRAGMENT;
 }
 
-static bool parse_ipv6(const uint8_t *bytes, uint32_t length, struct headers *headers, struct frame *frame) {
-    if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return false;
-    frame->info = IXGBE_RXD_INFO_IPV6;
-    headers->addresses = bytes + 8;
-    headers->address_bytes = 32;
-    headers->l4 = bytes + 40;
-    headers->l4_length = be16(bytes + 4);
-    headers->protocol = bytes[6];
-    headers->fragment = false;
-    headers->ip_id = 0;
-    while (extension(headers->protocol)) {
-        if (headers->l4_length < 8) return false;
-        uint32_t size = headers->protocol == FRAGMENT ? 8 : (headers->l4[1] + 1u) * 8;
-        if (size > headers->l4_length) return false;
-        if (headers->protocol == FRAGMENT) headers->fragment = true;
-        frame->info |= IXGBE_RXD_INFO_IPV6_EXTENSION;
-        headers->protocol = headers->l4[0];
-        headers->l4 += size;
-        headers->l4_length -= size;
+static struct headers find_ipv6(const uint8_t *bytes, uint32_t length) {
+    if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return unknown;
+    struct headers headers = {
+        .addresses = bytes + 8,
+        .address_bytes = 32,
+        .l4 = bytes + 40,
+        .l4_length = be16(bytes + 4),
+        .protocol = bytes[6],
+        .info = IXGBE_RXD_INFO_IPV6,
+    };
+    while (extension(headers.protocol)) {
+        uint32_t size = headers.protocol == FRAGMENT || headers.l4_length < 8 ? 8 : (headers.l4[1] + 1u) * 8;
+        if (size > headers.l4_length) return (struct headers){.info = headers.info};
+        if (headers.protocol == FRAGMENT) headers.fragment = true;
+        headers.info |= IXGBE_RXD_INFO_IPV6_EXTENSION;
+        headers.protocol = headers.l4[0];
+        headers.l4 += size;
+        headers.l4_length -= size;
     }
-    return true;
+    return headers;
 }
 
 // Addresses, protocol and length count as well as the segment, which mostly follows the addresses at once.
@@ -79,33 +82,31 @@ static inline bool sum_right(const struct headers *headers, uint32_t length) {
     return checksum_right(checksum_add(headers->l4, length, sum));
 }
 
-static bool sctp_sum_right(const struct headers *headers) {
-    return get32(headers->l4 + 8) == crc32c_sctp(headers->l4, headers->l4_length);
-}
+static bool sctp_sum_right(const uint8_t *l4, uint32_t length) { return get32(l4 + 8) == crc32c_sctp(l4, length); }
 
 // A UDP checksum of zero means that there is none.
-static void check_l4(const struct headers *headers, struct frame *frame) {
+static inline void check_l4(struct headers *headers) {
     bool right;
     uint32_t length = headers->l4_length;
     if (headers->protocol == UDP && length >= 8) {
-        frame->info |= IXGBE_RXD_INFO_UDP;
+        headers->info |= IXGBE_RXD_INFO_UDP;
         length = be16(headers->l4 + 4);
         if (get16(headers->l4 + 6) == 0) return;
-        frame->status |= IXGBE_RXD_STATUS_UDPCS;
+        headers->status |= IXGBE_RXD_STATUS_UDPCS;
         if (length < 8) length = UINT32_MAX;
     } else if (headers->protocol == TCP && length >= 20) {
-        frame->info |= IXGBE_RXD_INFO_TCP;
+        headers->info |= IXGBE_RXD_INFO_TCP;
     } else if (headers->protocol == SCTP && length >= 12) {
-        frame->info |= IXGBE_RXD_INFO_SCTP;
+        headers->info |= IXGBE_RXD_INFO_SCTP;
     } else {
         return;
     }
     if (headers->protocol == SCTP) {
-        right = sctp_sum_right(headers);
+        right = sctp_sum_right(headers->l4, length);
     } else {
         right = length <= headers->l4_length && sum_right(headers, length);
     }
-    frame->status |= right ? IXGBE_RXD_STATUS_L4I : IXGBE_RXD_STATUS_L4I | IXGBE_RXD_ERROR_L4E;
+    headers->status |= right ? IXGBE_RXD_STATUS_L4I : IXGBE_RXD_STATUS_L4I | IXGBE_RXD_ERROR_L4E;
 }
 
 // 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by
@@ -133,40 +134,25 @@ static inline uint32_t rss_word(const uint32_t (*table)[256], const uint8_t *byt
     return table[0][word & 255] ^ table[1][word >> 8 & 255] ^ table[2][word >> 16 & 255] ^ table[3][word >> 24];
 }
 
-static uint32_t rss_hash(struct sim_device *device, const struct headers *headers, bool ports) {
+static inline uint32_t rss_hash(struct sim_device *device, const struct headers *headers, bool ports) {
     if (device->rss_stale) tabulate_key(device);
     const uint32_t(*table)[256] = device->rss;
-    uint32_t hash = 0;
-    for (uint32_t i = 0; i < headers->address_bytes; i += 4, table += 4) {
-        hash ^= rss_word(table, headers->addresses + i);
-    }
-    return ports ? hash ^ rss_word(table, headers->l4) : hash;
+    const uint8_t *addresses = headers->addresses;
+    uint32_t hash = rss_word(table, addresses) ^ rss_word(table + 4, addresses + 4);
+    for (uint32_t at = 8; at < headers->address_bytes; at += 4) hash ^= rss_word(table + at, addresses + at);
+    return ports ? hash ^ rss_word(table + headers->address_bytes, headers->l4) : hash;
 }
 
-// The most specific hash that MRQC enables and the frame has the headers for; with and without ports, per version.
-static uint32_t rss_type(uint32_t control, const struct frame *frame, const struct headers *headers, bool *ports) {
-    bool v6 = headers->address_bytes == 32;
-    uint32_t whole = headers->fragment ? 0 : frame->info;
-    *ports = true;
-    if (whole & IXGBE_RXD_INFO_TCP && control & (v6 ? IXGBE_MRQC_RSS_TCPIPV6 : IXGBE_MRQC_RSS_TCPIPV4)) {
-        return v6 ? IXGBE_RSS_TYPE_IPV6_TCP : IXGBE_RSS_TYPE_IPV4_TCP;
-    }
-    if (whole & IXGBE_RXD_INFO_UDP && control & (v6 ? IXGBE_MRQC_RSS_UDPIPV6 : IXGBE_MRQC_RSS_UDPIPV4)) {
-        return v6 ? IXGBE_RSS_TYPE_IPV6_UDP : IXGBE_RSS_TYPE_IPV4_UDP;
-    }
-    *ports = false;
-    if (!(control & (v6 ? IXGBE_MRQC_RSS_IPV6 : IXGBE_MRQC_RSS_IPV4))) return IXGBE_RSS_TYPE_NONE;
-    return v6 ? IXGBE_RSS_TYPE_IPV6 : IXGBE_RSS_TYPE_IPV4;
-}
-
-static void hash_and_choose_queue(struct sim_device *device, const struct headers *headers, struct frame *frame) {
-    bool ports;
-    uint32_t type = rss_type(device->intake.mrqc, frame, headers, &ports);
-    if (type == IXGBE_RSS_TYPE_NONE) return;
-    uint32_t hash = rss_hash(device, headers, ports);
-    frame->queue = reg(device, IXGBE_REG(RETA, (hash & 127) / 4)) >> (hash % 4 * 8) & 15;
-    if (!device->intake.hash_wanted) return;
-    frame->info |= type;
+static inline void hash_and_choose_queue(struct sim_device *device, const struct headers *headers,
+                                         struct frame *frame) {
+    const struct intake *intake = &device->intake;
+    uint32_t l4 = headers->info & (IXGBE_RXD_INFO_TCP | IXGBE_RXD_INFO_UDP);  // of a fragment neither
+    const struct rss_kind *kind = &intake->rss_kinds[headers->address_bytes == 32][l4 / IXGBE_RXD_INFO_TCP];
+    if (kind->type == IXGBE_RSS_TYPE_NONE) return;
+    uint32_t hash = rss_hash(device, headers, kind->ports);
+    frame->queue = intake->redirection[hash % sizeof intake->redirection];
+    if (!intake->hash_wanted) return;
+    frame->info |= kind->type;
     frame->hash = hash;
 }
 
@@ -178,13 +164,16 @@ void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, 
         type = be16(bytes + 16);
         offset = 18;
     }
-    struct headers headers;
+    struct headers headers = unknown;
     if (type == TYPE_IPV4) {
-        if (!parse_ipv4(bytes + offset, length - offset, &headers, frame)) return;
-    } else if (type != TYPE_IPV6 || !parse_ipv6(bytes + offset, length - offset, &headers, frame)) {
-        return;
+        headers = find_ipv4(bytes + offset, length - offset);
+    } else if (type == TYPE_IPV6) {
+        headers = find_ipv6(bytes + offset, length - offset);
     }
-    if (!headers.fragment) check_l4(&headers, frame);
+    if (headers.l4 && !headers.fragment) check_l4(&headers);
+    frame->info = headers.info;
+    frame->status |= headers.status;
+    if (!headers.l4) return;
     if (!device->intake.hash_wanted) frame->hash = headers.ip_id;
-    if (device->intake.rss) hash_and_choose_queue(device, &headers, frame);
+    hash_and_choose_queue(device, &headers, frame);
 }

@@ -73,15 +73,22 @@ struct dma_window {
 };
 enum dma_kind { DMA_TX_RING, DMA_TX_DATA, DMA_RX_RING, DMA_RX_DATA, DMA_KINDS };
 
+// What RSS hashes of a packet, and how that is called in the write-back (7.1.2.8.1, 7.1.6.2).
+struct rss_kind {
+    uint8_t type;  // IXGBE_RSS_TYPE_*
+    bool ports;    // and not only the addresses
+};
+
 // What many registers together say about receiving, looked up again when any register has been written.
 struct intake {
     bool open;  // the receiver is on, and there is a link
     bool strips_crc;
-    bool rss, hash_wanted;
-    uint32_t limit;         // bytes of the longest frame
-    uint32_t destinations;  // FCTRL
-    uint32_t vlan;          // VLNCTRL
-    uint32_t mrqc;
+    bool hash_wanted;
+    uint32_t limit;                   // bytes of the longest frame
+    uint32_t destinations;            // FCTRL
+    uint32_t vlan;                    // VLNCTRL
+    struct rss_kind rss_kinds[2][3];  // IPv4 or IPv6; and nothing known in it, TCP, or UDP
+    uint8_t redirection[4 * IXGBE_RETA_COUNT];
     uint32_t fifo_bytes;
     uint32_t high_water, low_water;  // UINT32_MAX: no PAUSE is sent
     unsigned address_count;
