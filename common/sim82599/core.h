@@ -66,6 +66,13 @@ struct ring {
     char *memory;  // NULL: not in one piece
 };
 
+static inline uint32_t ring_next(const struct ring *ring, uint32_t index) {
+    return index + 1 == ring->size ? 0 : index + 1;
+}
+static inline uint32_t ring_pending(const struct ring *ring) {  // from head to tail
+    return ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
+}
+
 // The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
 struct dma_window {
     uint64_t iova, size;

@@ -58,9 +58,8 @@ static inline void ask_for(const void *memory, bool to_write) {
 // to 16.
 void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct ring *ring, uint16_t *asked) {
     if (!ring->memory) return;
-    uint32_t index = *asked < ring->size ? *asked : ring->head;
-    uint32_t pending = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
-    uint32_t ahead = index >= ring->head ? index - ring->head : index + ring->size - ring->head;
+    uint32_t index = *asked < ring->size ? *asked : ring->head, pending = ring_pending(ring);
+    uint32_t ahead = ring_pending(&(struct ring){.size = ring->size, .head = ring->head, .tail = index});
     if (ahead > pending) {  // the device has overtaken it, or the driver has moved the ring
         index = ring->head;
         ahead = 0;
@@ -70,7 +69,7 @@ void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct r
         memcpy(&iova, ring->memory + index * 16, sizeof iova);
         const void *buffer = dma_at(device, kind, iova, 1);
         if (buffer) ask_for(buffer, kind == DMA_RX_DATA);
-        index = index + 1 == ring->size ? 0 : index + 1;
+        index = ring_next(ring, index);
     }
     *asked = (uint16_t)index;
 }

@@ -126,7 +126,8 @@ void sim_receive(struct sim_device *device, const void *frame, uint32_t length) 
 struct engine {
     struct queue *queue;
     struct ring ring;
-    uint32_t buffer;  // bytes in one
+    uint32_t available;  // descriptors
+    uint32_t buffer;     // bytes in one
     bool runs, legacy, gives_up;
     uint32_t frames;
     uint64_t bytes;
@@ -153,6 +154,7 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
     };
     dma_find_ring(device, DMA_RX_RING, &engine->ring);
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
+    engine->available = ring_pending(&engine->ring);
     dma_ask_ahead(device, DMA_RX_DATA, &engine->ring, &queue->asked);
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
@@ -191,44 +193,45 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
 }
 
 // The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
-static bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
-    for (uint32_t done = 0; done < frame->length;) {
-        uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, engine->ring.head);
+static inline bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
+    const uint8_t *bytes = frame->bytes;
+    uint32_t left = frame->length;
+    do {
+        uint32_t index = engine->ring.head, piece = left < engine->buffer ? left : engine->buffer;
+        uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, index);
         if (!descriptor) {
-            dma_ring_fault(device, engine->ring.base + engine->ring.head * 16);
+            dma_ring_fault(device, engine->ring.base + index * 16);
             return false;
         }
-        if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
-        uint32_t piece = frame->length - done < engine->buffer ? frame->length - done : engine->buffer;
-        uint64_t buffer = __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED);
-        if (!fill_buffer(device, buffer, frame->bytes + done, piece)) return false;
-        done += piece;
-        write_back(engine, descriptor, frame, piece, done == frame->length);
-        if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
-        engine->ring.head = engine->ring.head + 1 == engine->ring.size ? 0 : engine->ring.head + 1;
-    }
+        if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, index, descriptor);
+        if (!fill_buffer(device, __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED), bytes, piece)) return false;
+        write_back(engine, descriptor, frame, piece, piece == left);
+        if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, index, descriptor);
+        engine->ring.head = ring_next(&engine->ring, index);
+        engine->available--;
+        bytes += piece;
+        left -= piece;
+    } while (left);
     engine->frames++;
     engine->bytes += frame->length;
     return true;
 }
 
-static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
+static inline uint32_t buffers_for(const struct engine *engine, uint32_t length) {
+    if (length <= engine->buffer) return 1;
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
 // The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
-static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
+static inline bool deliver(struct sim_device *device, struct engine *engine, const struct frame *frame) {
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
     if (!engine->runs) {
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
     }
-    struct ring *ring = &engine->ring;
-    uint32_t needed = 1;
-    if (frame->length > engine->buffer) needed = buffers_for(engine, frame->length);
-    uint32_t available = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
-    if (needed > available) {
-        bool never = needed >= ring->size && ring->size > 0;
+    uint32_t needed = buffers_for(engine, frame->length);
+    if (needed > engine->available) {
+        bool never = needed >= engine->ring.size && engine->ring.size > 0;
         if (!never && !engine->gives_up) return false;
         drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
         return true;

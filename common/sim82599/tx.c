@@ -69,10 +69,6 @@ static inline union ixgbe_tx_desc fetched(const union ixgbe_tx_desc *descriptor)
                                  }};
 }
 
-static uint32_t next(const struct engine *engine, uint32_t index) {
-    return index + 1 == engine->ring.size ? 0 : index + 1;
-}
-
 // 7.2.3.5: what the driver asked to be told. Either DD in the descriptor, or only the head, somewhere in its memory.
 static void write_back(struct sim_device *device, struct engine *engine, union ixgbe_tx_desc *descriptor,
                        uint32_t index) {
@@ -100,7 +96,7 @@ static void complete(struct sim_device *device, struct engine *engine, uint32_t 
         if (descriptor && descriptor->read.command & IXGBE_TXD_CMD_RS) {
             write_back(device, engine, descriptor, engine->ring.head);
         }
-        engine->ring.head = next(engine, engine->ring.head);
+        engine->ring.head = ring_next(&engine->ring, engine->ring.head);
     }
 }
 
@@ -275,7 +271,7 @@ static int send_gathered(struct sim_device *device, struct engine *engine, const
 // How many descriptors from the head on make a packet; 0 if its end is not there yet.
 static uint32_t packet_extent(struct sim_device *device, struct engine *engine) {
     uint32_t count = 0;
-    for (uint32_t index = engine->ring.head; index != engine->ring.tail; index = next(engine, index)) {
+    for (uint32_t index = engine->ring.head; index != engine->ring.tail; index = ring_next(&engine->ring, index)) {
         union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
         count++;
         if (!descriptor || descriptor->read.command & IXGBE_TXD_CMD_EOP) return count;
@@ -293,7 +289,7 @@ static int gather(struct sim_device *device, struct engine *engine, uint32_t des
     struct gathered *packet = &device->gathered;
     packet->length = packet->sent = packet->segments = 0;
     uint32_t index = engine->ring.head, command = 0;
-    for (uint32_t i = 0; i < descriptors; i++, index = next(engine, index)) {
+    for (uint32_t i = 0; i < descriptors; i++, index = ring_next(&engine->ring, index)) {
         const union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
         if (!descriptor) return -EFAULT;
         const union ixgbe_tx_desc copy = fetched(descriptor);
@@ -388,7 +384,7 @@ static int send_next(struct sim_device *device, struct engine *engine) {
         if (error) return error;
     }
     if (command & IXGBE_TXD_CMD_RS) write_back(device, engine, descriptor, head);
-    engine->ring.head = next(engine, head);
+    engine->ring.head = ring_next(&engine->ring, head);
     return 0;
 }
 
