@@ -117,9 +117,18 @@ void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t len
     watch_watermarks(device);
 }
 
+unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite) {
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return count;
+    unsigned taken = 0;
+    for (; taken < count && !(polite && device->pause_wanted); taken++) {
+        uint32_t length = frames[taken].length;
+        if (length >= 14 && length <= SIM_MAX_FRAME) receive_frame(device, frames[taken].bytes, length);
+    }
+    return taken;
+}
+
 void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
-    if (length < 14 || length > SIM_MAX_FRAME || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
-    receive_frame(device, frame, length);
+    sim_receive_burst(device, &(struct wire_frame){frame, length}, 1, false);
 }
 
 // A queue that frames go to in this step, with its registers at hand.
