@@ -64,74 +64,9 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
     device->fifo_full = true;
 }
 
-// What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
-static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
-    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]), cut = 0;
-    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) cut = 4;
-    memcpy(frame->bytes, bytes, 12);
-    memcpy(frame->bytes + 12, bytes + 12 + cut, length - 12 - cut);
-    frame->length = (uint16_t)(length - cut);
-    if (device->intake.strips_crc) return;
-    uint32_t crc = crc32_ethernet(bytes, length);
-    memcpy(frame->bytes + frame->length, &crc, 4);
-    frame->length = (uint16_t)(frame->length + 4);
-}
+// From the packet buffer to the driver's memory.
 
-static bool fits(const struct sim_device *device, uint32_t length) {
-    return device->fifo.used + room_for(length + 4) <= device->intake.fifo_bytes;
-}
-
-// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware
-// the DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
-static bool make_room(struct sim_device *device, uint32_t length) {
-    while (!fits(device, length) && receive_step(device)) {
-    }
-    dma_forget(device);
-    return fits(device, length);
-}
-
-void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
-    if (device->intake_stale) intake_refresh(device);
-    if (!device->intake.open) {
-        if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
-        return;
-    }
-    device->arrived_frames++;
-    device->arrived_bytes += length;
-    if (!filter_takes(device, bytes, length)) return;
-    tally_frame(&device->received, bytes, length);
-    if (sim_observed) observe_frame(device, false, bytes, length);
-    if (!fits(device, length) && !make_room(device, length)) {
-        lost_at_entry(device, length);
-        return;
-    }
-    struct frame *frame = fifo_new(&device->fifo);
-    *frame = (struct frame){.length = (uint16_t)length};
-    classify(device, bytes, length, frame);
-    if (frame->status & IXGBE_RXD_STATUS_VP || !device->intake.strips_crc) {
-        copy_edited(device, frame, bytes, length);
-    } else {
-        memcpy(frame->bytes, bytes, length);
-    }
-    fifo_push(&device->fifo, frame);
-    watch_watermarks(device);
-}
-
-unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite) {
-    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return count;
-    unsigned taken = 0;
-    for (; taken < count && !(polite && device->pause_wanted); taken++) {
-        uint32_t length = frames[taken].length;
-        if (length >= 14 && length <= SIM_MAX_FRAME) receive_frame(device, frames[taken].bytes, length);
-    }
-    return taken;
-}
-
-void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
-    sim_receive_burst(device, &(struct wire_frame){frame, length}, 1, false);
-}
-
-// A queue that frames go to in this step, with its registers at hand.
+// A queue that frames go to in this turn, with its registers at hand.
 struct engine {
     struct queue *queue;
     struct ring ring;
@@ -143,11 +78,19 @@ struct engine {
 };
 enum { RSS_QUEUES = 16 };  // that a frame can be led to
 
-static void finish(struct sim_device *device, struct engine *engine) {
-    if (!engine->frames) return;
-    queue_publish(engine->queue, engine->ring.head);
-    interrupt_queue(device, SIM_RING_RX, engine->queue->number);
-    count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
+static void rest(struct engine engines[RSS_QUEUES]) {
+    for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;
+}
+
+// What the driver and the counters learn at the end of a turn.
+static void finish(struct sim_device *device, struct engine engines[RSS_QUEUES]) {
+    for (struct engine *engine = engines; engine < engines + RSS_QUEUES; engine++) {
+        if (!engine->queue || !engine->frames) continue;
+        queue_publish(engine->queue, engine->ring.head);
+        interrupt_queue(device, SIM_RING_RX, engine->queue->number);
+        count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
+    }
+    rest(engines);
 }
 
 static void begin(struct sim_device *device, struct engine *engine, struct queue *queue) {
@@ -202,8 +145,8 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
 }
 
 // The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
-static inline bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
-    const uint8_t *bytes = frame->bytes;
+static inline bool place(struct sim_device *device, struct engine *engine, const struct frame *frame,
+                         const uint8_t *bytes) {
     uint32_t left = frame->length;
     do {
         uint32_t index = engine->ring.head, piece = left < engine->buffer ? left : engine->buffer;
@@ -231,8 +174,10 @@ static inline uint32_t buffers_for(const struct engine *engine, uint32_t length)
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
-// The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
-static inline bool deliver(struct sim_device *device, struct engine *engine, const struct frame *frame) {
+// A frame to its queue. True: it is done with, one way or the other. False: it waits.
+static inline bool deliver(struct sim_device *device, struct engine engines[RSS_QUEUES], const struct frame *frame,
+                           const uint8_t *bytes) {
+    struct engine *engine = &engines[frame->queue];
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
     if (!engine->runs) {
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
@@ -245,7 +190,7 @@ static inline bool deliver(struct sim_device *device, struct engine *engine, con
         drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
         return true;
     }
-    if (!place(device, engine, frame)) {
+    if (!place(device, engine, frame, bytes)) {
         queue_halt(device, engine->queue, "DMA fault: receive queue halted");
         engine->runs = false;
         drop(device, frame, "DMA fault");
@@ -256,20 +201,122 @@ static inline bool deliver(struct sim_device *device, struct engine *engine, con
 bool receive_step(struct sim_device *device) {
     if (device->fifo.used == 0 || !dma_allowed(device)) return false;
     struct engine engines[RSS_QUEUES];
-    for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;
+    rest(engines);
     unsigned done = 0;
     while (device->fifo.used && done < 2 * SIM_BATCH) {
         struct frame *frame = fifo_first(&device->fifo);
-        if (!deliver(device, &engines[frame->queue], frame)) break;
+        if (!deliver(device, engines, frame, frame->bytes)) break;
         fifo_pop(&device->fifo);
         done++;
     }
-    for (unsigned n = 0; n < RSS_QUEUES; n++) {
-        if (engines[n].queue) finish(device, &engines[n]);
-    }
+    finish(device, engines);
     if (done) {
         device->fifo_full = false;
         watch_watermarks(device);
     }
     return done > 0;
+}
+
+// From the wire to the packet buffer.
+
+// What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
+static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]), cut = 0;
+    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) cut = 4;
+    memcpy(frame->bytes, bytes, 12);
+    memcpy(frame->bytes + 12, bytes + 12 + cut, length - 12 - cut);
+    frame->length = (uint16_t)(length - cut);
+    if (device->intake.strips_crc) return;
+    uint32_t crc = crc32_ethernet(bytes, length);
+    memcpy(frame->bytes + frame->length, &crc, 4);
+    frame->length = (uint16_t)(frame->length + 4);
+}
+
+static inline bool edited(const struct sim_device *device, const struct frame *frame) {
+    return frame->status & IXGBE_RXD_STATUS_VP || !device->intake.strips_crc;
+}
+
+static inline bool fits(const struct sim_device *device, uint32_t length) {
+    return device->fifo.used + room_for(length + 4) <= device->intake.fifo_bytes;
+}
+
+// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware
+// the DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
+static bool make_room(struct sim_device *device, uint32_t length) {
+    while (!fits(device, length) && receive_step(device)) {
+    }
+    dma_forget(device);
+    return fits(device, length);
+}
+
+static void wait_in_fifo(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    if (!fits(device, length) && !make_room(device, length)) {
+        lost_at_entry(device, length);
+        return;
+    }
+    struct frame *place = fifo_new(&device->fifo);
+    *place = *frame;
+    if (edited(device, frame)) {
+        copy_edited(device, place, bytes, length);
+    } else {
+        memcpy(place->bytes, bytes, length);
+    }
+    fifo_push(&device->fifo, place);
+    watch_watermarks(device);
+}
+
+// False: the MAC does not take it.
+static inline bool accept(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
+    if (!device->intake.open) {
+        if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
+        return false;
+    }
+    device->arrived_frames++;
+    device->arrived_bytes += length;
+    if (!filter_takes(device, bytes, length)) return false;
+    tally_frame(&device->received, bytes, length);
+    if (sim_observed) observe_frame(device, false, bytes, length);
+    return true;
+}
+
+// From the MAC to where the frame belongs. While none waits in the packet buffer it goes through without a stop, from
+// the wire straight into the driver's memory; the first that has to wait makes all behind it wait too.
+static inline void take_in(struct sim_device *device, struct engine *engines, bool *straight, const uint8_t *bytes,
+                           uint32_t length) {
+    if (!accept(device, bytes, length)) return;
+    struct frame frame = {.length = (uint16_t)length};
+    classify(device, bytes, length, &frame);
+    if (*straight) {
+        if (!edited(device, &frame) && deliver(device, engines, &frame, bytes)) return;
+        finish(device, engines);
+        *straight = false;
+    }
+    wait_in_fifo(device, &frame, bytes, length);
+}
+
+void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
+    if (device->intake_stale) intake_refresh(device);
+    take_in(device, NULL, &(bool){false}, bytes, length);
+}
+
+void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
+    if (length < 14 || length > SIM_MAX_FRAME || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
+    receive_frame(device, frame, length);
+}
+
+unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite) {
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return count;
+    if (device->intake_stale) intake_refresh(device);
+    struct engine engines[RSS_QUEUES];
+    rest(engines);
+    bool straight = device->fifo.used == 0 && !sim_observed && dma_allowed(device);
+    unsigned taken = 0;
+    for (; taken < count && !(polite && device->pause_wanted); taken++) {
+        uint32_t length = frames[taken].length;
+        if (length < 14 || length > SIM_MAX_FRAME) continue;
+        take_in(device, engines, &straight, frames[taken].bytes, length);
+    }
+    finish(device, engines);
+    dma_forget(device);  // this may be another port's turn
+    return taken;
 }
