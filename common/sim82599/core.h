@@ -188,8 +188,8 @@ struct sim_device {
     struct intake intake;
     bool intake_stale;
     struct tally received, sent;
-    uint32_t arrived_frames, malformed_frames;  // all there were; those of them with an impossible length
-    uint64_t arrived_bytes, malformed_bytes;
+    uint32_t strange_frames, malformed_frames;  // well-formed, but for somebody else; of an impossible length
+    uint64_t strange_bytes, malformed_bytes;
     struct fifo fifo;
     bool fifo_full;  // reported
     bool pause_wanted;
@@ -325,7 +325,7 @@ static inline void *dma_descriptor(struct sim_device *device, enum dma_kind kind
 }
 
 // rx.c, tx.c
-void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void receive_looped(struct sim_device *device, const struct wire_frame *frames, unsigned count);
 void receive_reset(struct sim_device *device);
 bool receive_step(struct sim_device *device);
 void transmit_reset(struct sim_device *device);

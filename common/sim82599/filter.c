@@ -84,6 +84,7 @@ static bool tagged(const struct intake *intake, const uint8_t *frame) {
 }
 
 static bool wrong_size(struct sim_device *device, const uint8_t *frame, uint32_t length) {
+    if (length < 14 || length > SIM_MAX_FRAME) return true;
     bool short_one = length < SHORTEST;
     if (!short_one && length <= device->intake.limit + 4 && tagged(&device->intake, frame)) return false;
     device->malformed_frames++;
@@ -138,6 +139,9 @@ bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t leng
     } else if (intake->vlan & IXGBE_VLNCTRL_VFE && tagged(intake, frame) && !vlan_is_ours(device, frame)) {
         why = "not in one of this port's VLANs";
     }
-    if (why && sim_observed) observe_dropped(device, why, length);
-    return !why;
+    if (!why) return true;
+    device->strange_frames++;
+    device->strange_bytes += length;
+    if (sim_observed) observe_dropped(device, why, length);
+    return false;
 }

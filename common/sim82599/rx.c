@@ -175,8 +175,9 @@ static inline uint32_t buffers_for(const struct engine *engine, uint32_t length)
 }
 
 // A frame to its queue. True: it is done with, one way or the other. False: it waits.
-static inline bool deliver(struct sim_device *device, struct engine engines[RSS_QUEUES], const struct frame *frame,
-                           const uint8_t *bytes) {
+static inline __attribute__((always_inline)) bool deliver(struct sim_device *device,
+                                                          struct engine engines[RSS_QUEUES],
+                                                          const struct frame *frame, const uint8_t *bytes) {
     struct engine *engine = &engines[frame->queue];
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
     if (!engine->runs) {
@@ -271,52 +272,51 @@ static inline bool accept(struct sim_device *device, const uint8_t *bytes, uint3
         if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
         return false;
     }
-    device->arrived_frames++;
-    device->arrived_bytes += length;
     if (!filter_takes(device, bytes, length)) return false;
     tally_frame(&device->received, bytes, length);
     if (sim_observed) observe_frame(device, false, bytes, length);
     return true;
 }
 
-// From the MAC to where the frame belongs. While none waits in the packet buffer it goes through without a stop, from
-// the wire straight into the driver's memory; the first that has to wait makes all behind it wait too.
-static inline void take_in(struct sim_device *device, struct engine *engines, bool *straight, const uint8_t *bytes,
-                           uint32_t length) {
-    if (!accept(device, bytes, length)) return;
-    struct frame frame = {.length = (uint16_t)length};
-    classify(device, bytes, length, &frame);
-    if (*straight) {
-        if (!edited(device, &frame) && deliver(device, engines, &frame, bytes)) return;
-        finish(device, engines);
-        *straight = false;
+// From the MAC to where frames belong. While none waits in the packet buffer and `straight` allows it, they go
+// through it without a stop, from the wire straight into the driver's memory; the first that has to wait makes all
+// behind it wait.
+static unsigned take_in(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite,
+                        bool straight) {
+    struct engine engines[RSS_QUEUES];
+    rest(engines);
+    if (device->intake_stale) intake_refresh(device);
+    if (device->fifo.used) straight = false;
+    unsigned taken = 0;
+    for (; taken < count && !(polite && device->pause_wanted); taken++) {
+        const uint8_t *bytes = frames[taken].bytes;
+        uint32_t length = frames[taken].length;
+        if (!accept(device, bytes, length)) continue;
+        struct frame frame = {.length = (uint16_t)length};
+        classify(device, bytes, length, &frame);
+        if (straight) {
+            straight = !edited(device, &frame) && deliver(device, engines, &frame, bytes);
+            if (straight) continue;
+            finish(device, engines);
+        }
+        wait_in_fifo(device, &frame, bytes, length);
     }
-    wait_in_fifo(device, &frame, bytes, length);
+    finish(device, engines);
+    return taken;
 }
 
-void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
-    if (device->intake_stale) intake_refresh(device);
-    take_in(device, NULL, &(bool){false}, bytes, length);
+void receive_looped(struct sim_device *device, const struct wire_frame *frames, unsigned count) {
+    take_in(device, frames, count, false, false);
 }
 
 void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
-    if (length < 14 || length > SIM_MAX_FRAME || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
-    receive_frame(device, frame, length);
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
+    take_in(device, &(struct wire_frame){frame, length}, 1, false, false);
 }
 
 unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite) {
     if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return count;
-    if (device->intake_stale) intake_refresh(device);
-    struct engine engines[RSS_QUEUES];
-    rest(engines);
-    bool straight = device->fifo.used == 0 && !sim_observed && dma_allowed(device);
-    unsigned taken = 0;
-    for (; taken < count && !(polite && device->pause_wanted); taken++) {
-        uint32_t length = frames[taken].length;
-        if (length < 14 || length > SIM_MAX_FRAME) continue;
-        take_in(device, engines, &straight, frames[taken].bytes, length);
-    }
-    finish(device, engines);
+    unsigned taken = take_in(device, frames, count, polite, !sim_observed && dma_allowed(device));
     dma_forget(device);  // this may be another port's turn
     return taken;
 }

@@ -37,7 +37,7 @@ void transmit_queue_stopped(struct sim_device *device, unsigned queue) {
 static unsigned to_wire(struct sim_device *device, struct engine *engine, const struct wire_frame *frames,
                         unsigned count) {
     if (engine->mac & IXGBE_HLREG0_LPBK) {
-        for (unsigned i = 0; i < count; i++) receive_frame(device, frames[i].bytes, frames[i].length);
+        receive_looped(device, frames, count);
     } else if (device->wire && !engine->dark) {
         count = device->wire->ops->send(device->wire, frames, count);
     }
