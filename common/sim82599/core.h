@@ -14,7 +14,7 @@
 //   dma.c        from an IOVA to bytes
 //   rx.c, tx.c   the two DMA engines
 //   filter.c     which frames the MAC takes
-//   classify.c   what a received frame is: headers, checksums, RSS hash, queue
+//   classify.h   what a received frame is: headers, checksums, RSS hash, queue
 //   checksum.c   Internet checksum and the CRCs
 //   interrupt.c  causes, masks, vectors, throttling
 //   stats.c      the counters
@@ -332,10 +332,9 @@ void transmit_reset(struct sim_device *device);
 void transmit_queue_stopped(struct sim_device *device, unsigned queue);
 bool transmit_step(struct sim_device *device);
 
-// filter.c, classify.c
+// filter.c
 void intake_refresh(struct sim_device *device);
 bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length);
-void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
 
 // checksum.c
 static inline uint16_t get16(const uint8_t *bytes) {

@@ -6,6 +6,7 @@
 // at its entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
 //
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
+#include "classify.h"
 #include "core.h"
 
 void receive_reset(struct sim_device *device) {
