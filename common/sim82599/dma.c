@@ -61,7 +61,7 @@ static inline uint64_t buffer_at(const struct ring *ring, uint32_t index) {
 }
 
 // In threaded mode a buffer was last touched by the driver's processor and comes out of its cache line by line; lines
-// that are asked for together come in little more than the time of one. This costs 10 instructions a descriptor. The
+// that are asked for together come in little more than the time of one. This costs 17 instructions a descriptor. The
 // buffers mostly lie in one piece of memory; others are not asked for.
 void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct ring *of, uint16_t *asked) {
     const struct ring ring = *of;
