@@ -119,8 +119,8 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
 }
 
 // DD must be seen after everything else, so the half that holds it is written last.
-static void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
-                       bool last) {
+static INLINE void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
+                              bool last) {
     uint64_t low, high;
     uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
     if (!last) status &= ~(uint32_t)(IXGBE_RXD_STATUS_EOP | IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
@@ -147,7 +147,7 @@ static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t length)
     memcpy(to + length - HALF, from + length - HALF, HALF);
 }
 
-static inline bool fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
+static INLINE bool fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
     void *memory = sim_observed ? NULL : dma_at(device, DMA_RX_DATA, iova, length);
     if (!memory) return dma_write(device, iova, bytes, length);
     copy_bytes(memory, bytes, length);
@@ -159,33 +159,34 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
     if (sim_observed) observe_dropped(device, why, frame->length);
 }
 
-// The frame into as many buffers as it needs. False: a DMA went astray, and the queue is halted.
-static INLINE bool place(struct sim_device *device, struct engine *engine, const struct frame *frame,
-                         const uint8_t *bytes) {
-    uint32_t left = frame->length;
-    do {
-        uint32_t index = engine->ring.head, piece = left < engine->buffer ? left : engine->buffer;
-        uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, index);
-        if (!descriptor) {
-            dma_ring_fault(device, engine->ring.base + index * 16);
-            return false;
-        }
-        if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, index, descriptor);
-        if (!fill_buffer(device, __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED), bytes, piece)) return false;
-        write_back(engine, descriptor, frame, piece, piece == left);
-        if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, index, descriptor);
-        engine->ring.head = ring_next(&engine->ring, index);
-        engine->available--;
-        bytes += piece;
-        left -= piece;
-    } while (left);
-    engine->frames++;
-    engine->bytes += frame->length;
+// `length` bytes of the frame into the next buffer. False: a DMA went astray.
+static INLINE bool place_piece(struct sim_device *device, struct engine *engine, const struct frame *frame,
+                               const uint8_t *bytes, uint32_t length, bool last) {
+    uint32_t index = engine->ring.head;
+    uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, index);
+    if (!descriptor) {
+        dma_ring_fault(device, engine->ring.base + index * 16);
+        return false;
+    }
+    if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, index, descriptor);
+    if (!fill_buffer(device, __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED), bytes, length)) return false;
+    write_back(engine, descriptor, frame, length, last);
+    if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, index, descriptor);
+    engine->ring.head = ring_next(&engine->ring, index);
+    engine->available--;
     return true;
 }
 
-static inline uint32_t buffers_for(const struct engine *engine, uint32_t length) {
-    if (length <= engine->buffer) return 1;
+static __attribute__((noinline)) bool place_pieces(struct sim_device *device, struct engine *engine,
+                                                   const struct frame *frame, const uint8_t *bytes) {
+    uint32_t left = frame->length;
+    for (; left > engine->buffer; bytes += engine->buffer, left -= engine->buffer) {
+        if (!place_piece(device, engine, frame, bytes, engine->buffer, false)) return false;
+    }
+    return place_piece(device, engine, frame, bytes, left, true);
+}
+
+static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
@@ -198,18 +199,24 @@ static INLINE bool deliver(struct sim_device *device, struct engine engines[RSS_
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
     }
-    uint32_t needed = buffers_for(engine, frame->length);
+    bool one = frame->length <= engine->buffer;
+    uint32_t needed = one ? 1 : buffers_for(engine, frame->length);
     if (needed > engine->available) {
         bool never = needed >= engine->ring.size && engine->ring.size > 0;
         if (!never && !engine->gives_up) return false;
         drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
         return true;
     }
-    if (!place(device, engine, frame, bytes)) {
+    bool placed = one ? place_piece(device, engine, frame, bytes, frame->length, true)
+                      : place_pieces(device, engine, frame, bytes);
+    if (!placed) {
         queue_halt(device, engine->queue, "DMA fault: receive queue halted");
         engine->runs = false;
         drop(device, frame, "DMA fault");
+        return true;
     }
+    engine->frames++;
+    engine->bytes += frame->length;
     return true;
 }
 
