@@ -54,7 +54,7 @@ static bool extension(uint8_t protocol) {
     return protocol == HOP_BY_HOP || protocol == ROUTING || protocol == OPTIONS || protocol == FRAGMENT;
 }
 
-static __attribute__((noinline)) struct headers find_ipv6(const uint8_t *bytes, uint32_t length) {
+static struct headers find_ipv6(const uint8_t *bytes, uint32_t length) {
     if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return unknown;
     struct headers headers = {
         .addresses = bytes + 8,
@@ -115,7 +115,7 @@ static inline void check_l4(struct headers *headers) {
 
 // 7.1.2.8.1: for each bit that is set in the input, the 32 bits of the key that start at its place. Tabulated by
 // byte.
-static __attribute__((noinline)) void tabulate_key(struct sim_device *device) {
+static void tabulate_key(struct sim_device *device) {
     uint8_t key[40];
     for (uint32_t i = 0; i < 10; i++) memcpy(&key[4 * i], reg_at(device, IXGBE_REG(RSSRK, i)), 4);
     for (unsigned position = 0; position < 36; position++) {

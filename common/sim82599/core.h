@@ -13,7 +13,8 @@
 //   queue.c      a queue's life: off, starting, on, stopping
 //   dma.c        from an IOVA to bytes
 //   rx.c, tx.c   the two DMA engines
-//   filter.c     which frames the MAC takes
+//   intake.c     what is to be done with frames that arrive
+//   filter.h     which of them the MAC takes
 //   classify.h   what a received frame is: headers, checksums, RSS hash, queue
 //   checksum.c   Internet checksum and the CRCs
 //   interrupt.c  causes, masks, vectors, throttling
@@ -332,9 +333,8 @@ void transmit_reset(struct sim_device *device);
 void transmit_queue_stopped(struct sim_device *device, unsigned queue);
 bool transmit_step(struct sim_device *device);
 
-// filter.c
+// intake.c
 void intake_refresh(struct sim_device *device);
-bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length);
 
 // checksum.c
 static inline uint16_t get16(const uint8_t *bytes) {

@@ -8,6 +8,7 @@
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
 #include "classify.h"
 #include "core.h"
+#include "filter.h"
 
 void receive_reset(struct sim_device *device) {
     device->fifo.read = device->fifo.write = device->fifo.used = 0;
@@ -287,18 +288,6 @@ static void wait_in_fifo(struct sim_device *device, struct frame *frame, const u
     watch_watermarks(device);
 }
 
-// False: the MAC does not take it.
-static inline bool accept(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
-    if (!device->intake.open) {
-        if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
-        return false;
-    }
-    if (!filter_takes(device, bytes, length)) return false;
-    tally_frame(&device->received, bytes, length);
-    if (sim_observed) observe_frame(device, false, bytes, length);
-    return true;
-}
-
 // From the MAC to where frames belong. While none waits in the packet buffer and `straight` allows it, they go
 // through it without a stop, from the wire straight into the driver's memory; the first that has to wait makes all
 // behind it wait.
@@ -307,12 +296,19 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
     struct engine engines[RSS_QUEUES];
     rest(engines);
     if (device->intake_stale) intake_refresh(device);
+    if (!device->intake.open) {
+        if (sim_observed)
+            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames->length);
+        return count;
+    }
     if (device->fifo.used) straight = false;
     unsigned taken = 0;
     for (; taken < count && !(polite && device->pause_wanted); taken++) {
         const uint8_t *bytes = frames[taken].bytes;
         uint32_t length = frames[taken].length;
-        if (!accept(device, bytes, length)) continue;
+        if (!filter_takes(device, bytes, length)) continue;
+        tally_frame(&device->received, bytes, length);
+        if (sim_observed) observe_frame(device, false, bytes, length);
         struct frame frame = {.length = (uint16_t)length};
         classify(device, bytes, length, &frame);
         if (straight) {
