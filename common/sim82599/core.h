@@ -55,7 +55,7 @@ struct queue {
     bool halted;           // a DMA fault; like hardware, it waits for the driver to turn it off
     bool retrying;         // the wire would not take the packet at the head
     uint16_t head;         // next descriptor; published in the head register after each batch
-    uint16_t asked;        // descriptors up to here have had their buffers asked for (dma_ask_ahead)
+    uint16_t asked;        // receive: descriptors up to here have had their buffers asked for (dma_ask_ahead)
     uint64_t deadline_ns;  // when STARTING or STOPPING ends, even if nobody looks
 };
 
@@ -307,7 +307,7 @@ _Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both direc
 // dma.c
 void dma_forget(struct sim_device *device);
 void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring);
-void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct ring *ring, uint16_t *asked);
+void dma_ask_ahead(struct sim_device *device, const struct ring *ring, uint16_t *asked);
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
 bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length);

@@ -112,7 +112,7 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
     dma_find_ring(device, DMA_RX_RING, &engine->ring);
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
     engine->available = ring_pending(&engine->ring);
-    dma_ask_ahead(device, DMA_RX_DATA, &engine->ring, &queue->asked);
+    dma_ask_ahead(device, &engine->ring, &queue->asked);
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
         observe_event(device, "header split is not implemented: whole packets go into the packet buffers");

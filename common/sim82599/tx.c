@@ -381,7 +381,8 @@ static inline bool plain(const union ixgbe_tx_desc *descriptor) {
 }
 
 // The plain packets at the head, up to the first that is not. One at a time where somebody wants to see the order of
-// things, and none in loopback, where the driver's memory could change while it is looked at.
+// things, and none in loopback, where the driver's memory could change while it is looked at. Each is asked for here,
+// so that all of them are on their way from the driver's processor before the first is looked at.
 static unsigned collect(struct sim_device *device, struct engine *engine, struct wire_frame *frames, unsigned most) {
     const struct ring *ring = &engine->ring;
     unsigned count = 0;
@@ -395,6 +396,7 @@ static unsigned collect(struct sim_device *device, struct engine *engine, struct
         uint32_t length = copy.read.command & IXGBE_TXD_CMD_LENGTH;
         const uint8_t *bytes = dma_at(device, DMA_TX_DATA, copy.read.iova, length);
         if (!bytes) break;
+        __builtin_prefetch(bytes);
         frames[count++] = (struct wire_frame){bytes, length};
         if (!sim_observed) continue;
         if (!engine->queue->retrying) observe_fetch(device, SIM_RING_TX, engine->queue->number, index, &copy);
@@ -415,7 +417,6 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     dma_find_ring(device, DMA_TX_RING, &engine.ring);
-    dma_ask_ahead(device, DMA_TX_DATA, &engine.ring, &queue->asked);
     for (unsigned left = SIM_BATCH; left && engine.ring.head != engine.ring.tail;) {
         struct wire_frame frames[SIM_BATCH];
         unsigned count = collect(device, &engine, frames, left);
