@@ -13,8 +13,9 @@
 //   queue.c      a queue's life: off, starting, on, stopping
 //   dma.c        from an IOVA to bytes
 //   rx.c, tx.c   the two DMA engines
-//   filter.c     which frames the MAC takes
-//   classify.c   what a received frame is: headers, checksums, RSS hash, queue
+//   intake.c     what is to be done with frames that arrive
+//   filter.h     which of them the MAC takes
+//   classify.h   what a received frame is: headers, checksums, RSS hash, queue
 //   checksum.c   Internet checksum and the CRCs
 //   interrupt.c  causes, masks, vectors, throttling
 //   stats.c      the counters
@@ -54,7 +55,7 @@ struct queue {
     bool halted;           // a DMA fault; like hardware, it waits for the driver to turn it off
     bool retrying;         // the wire would not take the packet at the head
     uint16_t head;         // next descriptor; published in the head register after each batch
-    uint16_t asked;        // descriptors up to here have had their buffers asked for (dma_ask_ahead)
+    uint16_t asked;        // receive: descriptors up to here have had their buffers asked for (dma_ask_ahead)
     uint64_t deadline_ns;  // when STARTING or STOPPING ends, even if nobody looks
 };
 
@@ -65,6 +66,13 @@ struct ring {
     uint32_t head, tail;
     char *memory;  // NULL: not in one piece
 };
+
+static inline uint32_t ring_next(const struct ring *ring, uint32_t index) {
+    return index + 1 == ring->size ? 0 : index + 1;
+}
+static inline uint32_t ring_pending(const struct ring *ring) {  // from head to tail
+    return ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
+}
 
 // The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
 struct dma_window {
@@ -181,8 +189,8 @@ struct sim_device {
     struct intake intake;
     bool intake_stale;
     struct tally received, sent;
-    uint32_t arrived_frames, malformed_frames;  // all there were; those of them with an impossible length
-    uint64_t arrived_bytes, malformed_bytes;
+    uint32_t strange_frames, malformed_frames;  // well-formed, but for somebody else; of an impossible length
+    uint64_t strange_bytes, malformed_bytes;
     struct fifo fifo;
     bool fifo_full;  // reported
     bool pause_wanted;
@@ -299,7 +307,7 @@ _Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both direc
 // dma.c
 void dma_forget(struct sim_device *device);
 void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring);
-void dma_ask_ahead(struct sim_device *device, enum dma_kind kind, const struct ring *ring, uint16_t *asked);
+void dma_ask_ahead(struct sim_device *device, const struct ring *ring, uint16_t *asked);
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
 bool dma_read(struct sim_device *device, uint64_t iova, void *data, uint32_t length);
@@ -318,17 +326,15 @@ static inline void *dma_descriptor(struct sim_device *device, enum dma_kind kind
 }
 
 // rx.c, tx.c
-void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length);
+void receive_looped(struct sim_device *device, const struct wire_frame *frames, unsigned count);
 void receive_reset(struct sim_device *device);
 bool receive_step(struct sim_device *device);
 void transmit_reset(struct sim_device *device);
 void transmit_queue_stopped(struct sim_device *device, unsigned queue);
 bool transmit_step(struct sim_device *device);
 
-// filter.c, classify.c
+// intake.c
 void intake_refresh(struct sim_device *device);
-bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length);
-void classify(struct sim_device *device, const uint8_t *bytes, uint32_t length, struct frame *frame);
 
 // checksum.c
 static inline uint16_t get16(const uint8_t *bytes) {

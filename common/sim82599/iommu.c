@@ -123,7 +123,7 @@ int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
     return forgotten;
 }
 
-void *iommu_translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *contiguous) {
+static const struct interval *around(struct iommu *iommu, uint64_t iova) {
     if (!iommu) return NULL;
     unsigned at = iommu->hit;
     if (at >= iommu->count || iova < iommu->intervals[at].first || iova > iommu->intervals[at].last) {
@@ -131,10 +131,22 @@ void *iommu_translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *c
         if (at == iommu->count || iommu->intervals[at].first > iova) return NULL;
         iommu->hit = at;
     }
-    const struct interval *interval = &iommu->intervals[at];
-    if (!(interval->rights & right)) return NULL;
+    return &iommu->intervals[at];
+}
+
+void *iommu_translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *contiguous) {
+    const struct interval *interval = around(iommu, iova);
+    if (!interval || !(interval->rights & right)) return NULL;
     *contiguous = interval->last - iova + 1;
     return interval->memory + (iova - interval->first);
+}
+
+void *iommu_piece(struct iommu *iommu, uint64_t iova, int rights, uint64_t *first, uint64_t *size) {
+    const struct interval *interval = around(iommu, iova);
+    if (!interval || (interval->rights & rights) != rights) return NULL;
+    *first = interval->first;
+    *size = interval->last - interval->first + 1;
+    return interval->memory;
 }
 
 static bool shares_memory(const struct interval *interval, const char *memory, size_t size) {

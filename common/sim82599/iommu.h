@@ -25,6 +25,9 @@ int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size);
 // The memory behind `iova`, NULL if the device may not do that there. *contiguous: how many bytes from there on are
 // one piece of memory; the caller goes on with the next piece after that.
 void *iommu_translate(struct iommu *iommu, uint64_t iova, int right, uint64_t *contiguous);
+// The same for somebody who will be back soon: the whole piece around `iova`, if the device may do all of `rights`
+// there.
+void *iommu_piece(struct iommu *iommu, uint64_t iova, int rights, uint64_t *first, uint64_t *size);
 
 // Is any of the process's memory [memory, memory + size) still mapped? For the check on munmap.
 bool iommu_maps_memory(const struct iommu *iommu, const void *memory, size_t size);

@@ -10,7 +10,7 @@
 
 struct sim_device;
 
-extern bool sim_observed;
+__attribute__((visibility("hidden"))) extern bool sim_observed;
 
 enum sim_ring { SIM_RING_TX, SIM_RING_RX };
 

@@ -50,9 +50,10 @@ static void enter(struct sim_device *device, enum sim_ring ring, struct queue *q
     }
 }
 
+static bool enabled(const struct queue *queue) { return load(&queue->registers[Q_CONTROL]) & IXGBE_RXDCTL_ENABLE; }
+
 static bool advance(struct sim_device *device, enum sim_ring ring, struct queue *queue) {
-    bool wanted = load(&queue->registers[Q_CONTROL]) & IXGBE_RXDCTL_ENABLE;
-    bool due = queue->observed || device->now_ns >= queue->deadline_ns;
+    bool wanted = enabled(queue), due = queue->observed || device->now_ns >= queue->deadline_ns;
     switch ((enum queue_state)queue->state) {
     case QUEUE_OFF:
         if (!wanted) return false;
@@ -95,6 +96,7 @@ bool queues_scan(struct sim_device *device) {
         unsigned count = 0;
         for (unsigned n = 0; n < SIM_QUEUES; n++) {
             struct queue *queue = &device->queues[ring][n];
+            if (queue->state == QUEUE_OFF && !enabled(queue)) continue;
             while (advance(device, (enum sim_ring)ring, queue)) changed = true;
             keep_stuck(device, queue);
             if (queue->state == QUEUE_OFF) continue;

@@ -6,7 +6,9 @@
 // at its entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
 //
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
+#include "classify.h"
 #include "core.h"
+#include "filter.h"
 
 void receive_reset(struct sim_device *device) {
     device->fifo.read = device->fifo.write = device->fifo.used = 0;
@@ -64,80 +66,36 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
     device->fifo_full = true;
 }
 
-// What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
-static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
-    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]), cut = 0;
-    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) cut = 4;
-    memcpy(frame->bytes, bytes, 12);
-    memcpy(frame->bytes + 12, bytes + 12 + cut, length - 12 - cut);
-    frame->length = (uint16_t)(length - cut);
-    if (device->intake.strips_crc) return;
-    uint32_t crc = crc32_ethernet(bytes, length);
-    memcpy(frame->bytes + frame->length, &crc, 4);
-    frame->length = (uint16_t)(frame->length + 4);
-}
+// From the packet buffer to the driver's memory.
 
-static bool fits(const struct sim_device *device, uint32_t length) {
-    return device->fifo.used + room_for(length + 4) <= device->intake.fifo_bytes;
-}
+// What happens to each frame is inlined into both loops that frames come from, the FIFO's and the wire's.
+#define INLINE inline __attribute__((always_inline))
 
-// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware
-// the DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
-static bool make_room(struct sim_device *device, uint32_t length) {
-    while (!fits(device, length) && receive_step(device)) {
-    }
-    dma_forget(device);
-    return fits(device, length);
-}
-
-void receive_frame(struct sim_device *device, const uint8_t *bytes, uint32_t length) {
-    if (device->intake_stale) intake_refresh(device);
-    if (!device->intake.open) {
-        if (sim_observed) observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", length);
-        return;
-    }
-    device->arrived_frames++;
-    device->arrived_bytes += length;
-    if (!filter_takes(device, bytes, length)) return;
-    tally_frame(&device->received, bytes, length);
-    if (sim_observed) observe_frame(device, false, bytes, length);
-    if (!fits(device, length) && !make_room(device, length)) {
-        lost_at_entry(device, length);
-        return;
-    }
-    struct frame *frame = fifo_new(&device->fifo);
-    *frame = (struct frame){.length = (uint16_t)length};
-    classify(device, bytes, length, frame);
-    if (frame->status & IXGBE_RXD_STATUS_VP || !device->intake.strips_crc) {
-        copy_edited(device, frame, bytes, length);
-    } else {
-        memcpy(frame->bytes, bytes, length);
-    }
-    fifo_push(&device->fifo, frame);
-    watch_watermarks(device);
-}
-
-void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
-    if (length < 14 || length > SIM_MAX_FRAME || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
-    receive_frame(device, frame, length);
-}
-
-// A queue that frames go to in this step, with its registers at hand.
+// A queue that frames go to in this turn, with its registers at hand.
 struct engine {
     struct queue *queue;
     struct ring ring;
-    uint32_t buffer;  // bytes in one
+    uint32_t available;  // descriptors
+    uint32_t buffer;     // bytes in one
     bool runs, legacy, gives_up;
     uint32_t frames;
     uint64_t bytes;
 };
 enum { RSS_QUEUES = 16 };  // that a frame can be led to
 
-static void finish(struct sim_device *device, struct engine *engine) {
-    if (!engine->frames) return;
-    queue_publish(engine->queue, engine->ring.head);
-    interrupt_queue(device, SIM_RING_RX, engine->queue->number);
-    count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
+static void rest(struct engine engines[RSS_QUEUES]) {
+    for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;
+}
+
+// What the driver and the counters learn at the end of a turn.
+static void finish(struct sim_device *device, struct engine engines[RSS_QUEUES]) {
+    for (struct engine *engine = engines; engine < engines + RSS_QUEUES; engine++) {
+        if (!engine->queue || !engine->frames) continue;
+        queue_publish(engine->queue, engine->ring.head);
+        interrupt_queue(device, SIM_RING_RX, engine->queue->number);
+        count_delivered(device, engine->queue->number, engine->frames, engine->bytes);
+    }
+    rest(engines);
 }
 
 static void begin(struct sim_device *device, struct engine *engine, struct queue *queue) {
@@ -153,7 +111,8 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
     };
     dma_find_ring(device, DMA_RX_RING, &engine->ring);
     if (fault_now(device, FAULT_NO_RX_DESCRIPTORS)) engine->ring.tail = engine->ring.head;
-    dma_ask_ahead(device, DMA_RX_DATA, &engine->ring, &queue->asked);
+    engine->available = ring_pending(&engine->ring);
+    dma_ask_ahead(device, &engine->ring, &queue->asked);
     if (type > IXGBE_DESCTYPE_ADVANCED && !device->header_split_reported) {
         device->header_split_reported = true;
         observe_event(device, "header split is not implemented: whole packets go into the packet buffers");
@@ -161,11 +120,11 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
 }
 
 // DD must be seen after everything else, so the half that holds it is written last.
-static void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
-                       bool last) {
+static INLINE void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
+                              bool last) {
     uint64_t low, high;
-    uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | (last ? IXGBE_RXD_STATUS_EOP : 0);
-    if (!last) status &= ~(uint32_t)(IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
+    uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
+    if (!last) status &= ~(uint32_t)(IXGBE_RXD_STATUS_EOP | IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
     if (engine->legacy) {
         uint64_t errors = status >> 24 & (IXGBE_RXD_LEGACY_ERROR_IPE | IXGBE_RXD_LEGACY_ERROR_L4E);
         low = descriptor[0];
@@ -178,12 +137,23 @@ static void write_back(struct engine *engine, uint64_t *descriptor, const struct
     __atomic_store_n(&descriptor[1], high, __ATOMIC_RELEASE);
 }
 
-static void fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
+// The frames that come in millions are short. Two halves that overlap cost less than finding out how to copy them.
+static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t length) {
+    enum { HALF = 32 };
+    if (length < HALF || length > 2 * HALF) {
+        memcpy(to, from, length);
+        return;
+    }
+    memcpy(to, from, HALF);
+    memcpy(to + length - HALF, from + length - HALF, HALF);
+}
+
+static INLINE void fill_buffer(struct sim_device *device, uint64_t iova, const uint8_t *bytes, uint32_t length) {
     void *memory = sim_observed ? NULL : dma_at(device, DMA_RX_DATA, iova, length);
     if (!memory)
         dma_write(device, iova, bytes, length);
     else
-        memcpy(memory, bytes, length);
+        copy_bytes(memory, bytes, length);
 }
 
 static void drop(struct sim_device *device, const struct frame *frame, const char *why) {
@@ -191,74 +161,180 @@ static void drop(struct sim_device *device, const struct frame *frame, const cha
     if (sim_observed) observe_dropped(device, why, frame->length);
 }
 
-// The frame into as many buffers as it needs. False: a descriptor cannot be fetched, and the queue is halted.
-static bool place(struct sim_device *device, struct engine *engine, const struct frame *frame) {
-    for (uint32_t done = 0; done < frame->length;) {
-        uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, engine->ring.head);
-        if (!descriptor) {
-            dma_ring_fault(device, engine->ring.base + engine->ring.head * 16);
-            return false;
-        }
-        if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
-        uint32_t piece = frame->length - done < engine->buffer ? frame->length - done : engine->buffer;
-        uint64_t buffer = __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED);
-        fill_buffer(device, buffer, frame->bytes + done, piece);
-        done += piece;
-        write_back(engine, descriptor, frame, piece, done == frame->length);
-        if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, engine->ring.head, descriptor);
-        engine->ring.head = engine->ring.head + 1 == engine->ring.size ? 0 : engine->ring.head + 1;
+// `length` bytes of the frame into the next buffer. False: its descriptor cannot be fetched.
+static INLINE bool place_piece(struct sim_device *device, struct engine *engine, const struct frame *frame,
+                               const uint8_t *bytes, uint32_t length, bool last) {
+    uint32_t index = engine->ring.head;
+    uint64_t *descriptor = dma_descriptor(device, DMA_RX_RING, &engine->ring, index);
+    if (!descriptor) {
+        dma_ring_fault(device, engine->ring.base + index * 16);
+        return false;
     }
-    engine->frames++;
-    engine->bytes += frame->length;
+    if (sim_observed) observe_fetch(device, SIM_RING_RX, frame->queue, index, descriptor);
+    fill_buffer(device, __atomic_load_n(&descriptor[0], __ATOMIC_RELAXED), bytes, length);
+    write_back(engine, descriptor, frame, length, last);
+    if (sim_observed) observe_write_back(device, SIM_RING_RX, frame->queue, index, descriptor);
+    engine->ring.head = ring_next(&engine->ring, index);
+    engine->available--;
     return true;
+}
+
+static __attribute__((noinline)) bool place_pieces(struct sim_device *device, struct engine *engine,
+                                                   const struct frame *frame, const uint8_t *bytes) {
+    uint32_t left = frame->length;
+    for (; left > engine->buffer; bytes += engine->buffer, left -= engine->buffer) {
+        if (!place_piece(device, engine, frame, bytes, engine->buffer, false)) return false;
+    }
+    return place_piece(device, engine, frame, bytes, left, true);
 }
 
 static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
-// The oldest frame to its queue. True: it is done with, one way or the other. False: it waits.
-static bool deliver(struct sim_device *device, struct engine *engine, struct frame *frame) {
+// A frame to its queue. True: it is done with, one way or the other. False: it waits.
+static INLINE bool deliver(struct sim_device *device, struct engine engines[RSS_QUEUES], const struct frame *frame,
+                           const uint8_t *bytes) {
+    struct engine *engine = &engines[frame->queue];
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
     if (!engine->runs) {
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
     }
-    struct ring *ring = &engine->ring;
-    uint32_t needed = 1;
-    if (frame->length > engine->buffer) needed = buffers_for(engine, frame->length);
-    uint32_t available = ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
-    if (needed > available) {
-        bool never = needed >= ring->size && ring->size > 0;
+    bool one = frame->length <= engine->buffer;
+    uint32_t needed = one ? 1 : buffers_for(engine, frame->length);
+    if (needed > engine->available) {
+        bool never = needed >= engine->ring.size && engine->ring.size > 0;
         if (!never && !engine->gives_up) return false;
         drop(device, frame, never ? "frame needs more buffers than the ring has" : "no receive descriptors");
         return true;
     }
-    if (!place(device, engine, frame)) {
+    bool placed = one ? place_piece(device, engine, frame, bytes, frame->length, true)
+                      : place_pieces(device, engine, frame, bytes);
+    if (!placed) {
         queue_halt(device, engine->queue, "DMA fault: receive queue halted");
         engine->runs = false;
         drop(device, frame, "DMA fault");
+        return true;
     }
+    engine->frames++;
+    engine->bytes += frame->length;
     return true;
 }
 
 bool receive_step(struct sim_device *device) {
     if (device->fifo.used == 0 || !dma_allowed(device)) return false;
     struct engine engines[RSS_QUEUES];
-    for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;
+    rest(engines);
     unsigned done = 0;
     while (device->fifo.used && done < 2 * SIM_BATCH) {
         struct frame *frame = fifo_first(&device->fifo);
-        if (!deliver(device, &engines[frame->queue], frame)) break;
+        if (!deliver(device, engines, frame, frame->bytes)) break;
         fifo_pop(&device->fifo);
         done++;
     }
-    for (unsigned n = 0; n < RSS_QUEUES; n++) {
-        if (engines[n].queue) finish(device, &engines[n]);
-    }
+    finish(device, engines);
     if (done) {
         device->fifo_full = false;
         watch_watermarks(device);
     }
     return done > 0;
+}
+
+// From the wire to the packet buffer.
+
+// What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
+static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    uint32_t control = load(&device->queues[SIM_RING_RX][frame->queue].registers[Q_CONTROL]), cut = 0;
+    if (frame->status & IXGBE_RXD_STATUS_VP && control & IXGBE_RXDCTL_VME) cut = 4;
+    memcpy(frame->bytes, bytes, 12);
+    memcpy(frame->bytes + 12, bytes + 12 + cut, length - 12 - cut);
+    frame->length = (uint16_t)(length - cut);
+    if (device->intake.strips_crc) return;
+    uint32_t crc = crc32_ethernet(bytes, length);
+    memcpy(frame->bytes + frame->length, &crc, 4);
+    frame->length = (uint16_t)(frame->length + 4);
+}
+
+static inline bool edited(const struct sim_device *device, const struct frame *frame) {
+    return frame->status & IXGBE_RXD_STATUS_VP || !device->intake.strips_crc;
+}
+
+static inline bool fits(const struct sim_device *device, uint32_t length) {
+    return device->fifo.used + room_for(length + 4) <= device->intake.fifo_bytes;
+}
+
+// A sender in this process puts many frames on the wire in one turn, and our turn comes only after it. In hardware
+// the DMA engine has been at work meanwhile, so it gets a turn before anything is lost.
+static bool make_room(struct sim_device *device, uint32_t length) {
+    while (!fits(device, length) && receive_step(device)) {
+    }
+    dma_forget(device);
+    return fits(device, length);
+}
+
+static void wait_in_fifo(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
+    if (!fits(device, length) && !make_room(device, length)) {
+        lost_at_entry(device, length);
+        return;
+    }
+    struct frame *place = fifo_new(&device->fifo);
+    *place = *frame;
+    if (edited(device, frame)) {
+        copy_edited(device, place, bytes, length);
+    } else {
+        memcpy(place->bytes, bytes, length);
+    }
+    fifo_push(&device->fifo, place);
+    watch_watermarks(device);
+}
+
+// From the MAC to where frames belong. While none waits in the packet buffer and `straight` allows it, they go
+// through it without a stop, from the wire straight into the driver's memory; the first that has to wait makes all
+// behind it wait.
+static unsigned take_in(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite,
+                        bool straight) {
+    struct engine engines[RSS_QUEUES];
+    rest(engines);
+    if (device->intake_stale) intake_refresh(device);
+    if (!device->intake.open) {
+        if (sim_observed)
+            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames->length);
+        return count;
+    }
+    if (device->fifo.used) straight = false;
+    unsigned taken = 0;
+    for (; taken < count && !(polite && device->pause_wanted); taken++) {
+        const uint8_t *bytes = frames[taken].bytes;
+        uint32_t length = frames[taken].length;
+        if (!filter_takes(device, bytes, length)) continue;
+        tally_frame(&device->received, bytes, length);
+        if (sim_observed) observe_frame(device, false, bytes, length);
+        struct frame frame = {.length = (uint16_t)length};
+        classify(device, bytes, length, &frame);
+        if (straight) {
+            straight = !edited(device, &frame) && deliver(device, engines, &frame, bytes);
+            if (straight) continue;
+            finish(device, engines);
+        }
+        wait_in_fifo(device, &frame, bytes, length);
+    }
+    finish(device, engines);
+    return taken;
+}
+
+void receive_looped(struct sim_device *device, const struct wire_frame *frames, unsigned count) {
+    take_in(device, frames, count, false, false);
+}
+
+void sim_receive(struct sim_device *device, const void *frame, uint32_t length) {
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return;
+    take_in(device, &(struct wire_frame){frame, length}, 1, false, false);
+}
+
+unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite) {
+    if (reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK) return count;
+    unsigned taken = take_in(device, frames, count, polite, !sim_observed && dma_allowed(device));
+    dma_forget(device);  // this may be another port's turn
+    return taken;
 }

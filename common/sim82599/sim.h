@@ -24,6 +24,7 @@ enum {
 struct sim_device;
 struct iommu;
 struct wire;
+struct wire_frame;
 
 // Which of the three PCI interrupt mechanisms the driver has enabled; vectors mean something only in the last.
 enum sim_interrupt_mode { SIM_IRQ_NONE, SIM_IRQ_INTX, SIM_IRQ_MSI, SIM_IRQ_MSIX };
@@ -72,6 +73,9 @@ void sim_function_reset(struct sim_device *device);
 // not. sim_pause_wanted: the FIFO is above its high-water mark and this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), so
 // a polite link partner holds its next frame back.
 void sim_receive(struct sim_device *device, const void *frame, uint32_t length);
+// The same for many that have come together. A polite partner stops when it is asked to pause; returns how many
+// frames it has sent until then.
+unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite);
 bool sim_pause_wanted(const struct sim_device *device);
 bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this port obeys a PAUSE
 bool sim_receiver_open(const struct sim_device *device);   // RXCTRL.RXEN and link up: a frame would be looked at

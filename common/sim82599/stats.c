@@ -26,12 +26,13 @@ static void count_kinds(struct sim_device *device, const struct tally *tally, ui
 }
 
 void count_tallies(struct sim_device *device) {
-    if (device->arrived_frames) {
-        count(device, IXGBE_TPR, device->arrived_frames);
-        count_bytes(device, IXGBE_TORL, IXGBE_TORH, device->arrived_bytes, device->arrived_frames);
-        uint32_t good = device->arrived_frames - device->malformed_frames;
+    uint32_t good = device->received.frames + device->strange_frames, arrived = good + device->malformed_frames;
+    if (arrived) {
+        uint64_t good_bytes = device->received.bytes + device->strange_bytes;
+        count(device, IXGBE_TPR, arrived);
+        count_bytes(device, IXGBE_TORL, IXGBE_TORH, good_bytes + device->malformed_bytes, arrived);
         count(device, IXGBE_RXNFGPC, good);
-        count_bytes(device, IXGBE_RXNFGBCL, IXGBE_RXNFGBCH, device->arrived_bytes - device->malformed_bytes, good);
+        count_bytes(device, IXGBE_RXNFGBCL, IXGBE_RXNFGBCH, good_bytes, good);
         count(device, IXGBE_GPRC, device->received.frames);
         count_bytes(device, IXGBE_GORCL, IXGBE_GORCH, device->received.bytes, device->received.frames);
         count_kinds(device, &device->received, IXGBE_PRC64, IXGBE_MPRC, IXGBE_BPRC);
@@ -44,8 +45,8 @@ void count_tallies(struct sim_device *device) {
         count_bytes(device, IXGBE_TXDGBCL, IXGBE_TXDGBCH, device->sent.bytes, device->sent.frames);
         count_kinds(device, &device->sent, IXGBE_PTC64, IXGBE_MPTC, IXGBE_BPTC);
     }
-    device->arrived_frames = device->malformed_frames = 0;
-    device->arrived_bytes = device->malformed_bytes = 0;
+    device->strange_frames = device->malformed_frames = 0;
+    device->strange_bytes = device->malformed_bytes = 0;
     device->received = device->sent = (struct tally){0};
 }
 

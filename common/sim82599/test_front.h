@@ -61,14 +61,16 @@ static inline void bench_interrupt(void *context, unsigned vector) {
     ((struct bench *)context)->interrupts[vector]++;
 }
 
-static inline int bench_send(struct wire *wire, const void *frame, uint32_t length) {
+static inline unsigned bench_send(struct wire *wire, const struct wire_frame *frames, unsigned count) {
     struct bench *bench = bench_of(wire);
-    if (bench->busy || bench->accept == 0) return -EAGAIN;
-    bench->accept--;
-    struct sent_frame *slot = &bench->sent[bench->sent_count++ % WIRE_FRAMES];
-    slot->length = length;
-    memcpy(slot->bytes, frame, length);
-    return 0;
+    unsigned taken = 0;
+    for (; taken < count && !bench->busy && bench->accept > 0; taken++) {
+        bench->accept--;
+        struct sent_frame *slot = &bench->sent[bench->sent_count++ % WIRE_FRAMES];
+        slot->length = frames[taken].length;
+        memcpy(slot->bytes, frames[taken].bytes, frames[taken].length);
+    }
+    return taken;
 }
 
 static inline unsigned bench_poll(struct wire *wire, unsigned budget) {

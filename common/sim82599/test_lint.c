@@ -60,10 +60,10 @@ static void wait_for(uint32_t offset, uint32_t mask, uint32_t wanted) {
     }
 }
 
-static int wire_send(struct wire *wire, const void *frame, uint32_t length) {
-    (void)wire, (void)frame, (void)length;
-    frames_sent++;
-    return 0;
+static unsigned wire_send(struct wire *wire, const struct wire_frame *frames, unsigned count) {
+    (void)wire, (void)frames;
+    frames_sent += count;
+    return count;
 }
 static unsigned wire_poll(struct wire *wire, unsigned budget) { return (void)wire, (void)budget, 0; }
 static bool wire_carrier(const struct wire *wire) { return (void)wire, true; }

@@ -4,6 +4,7 @@
 // the test moves, or that moves by itself at each look (tick_ns).
 #pragma once
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -138,7 +139,7 @@ static inline void port_off(struct port *port) {
 }
 
 static inline int send_frame(struct port *port, const void *frame, uint32_t length) {
-    return port->wire->ops->send(port->wire, frame, length);
+    return port->wire->ops->send(port->wire, &(struct wire_frame){frame, length}, 1) ? 0 : -EAGAIN;
 }
 
 // The oldest received frame, valid until the next call; 0 and NULL: there is none.

@@ -1,8 +1,9 @@
 // tx.c: sending, from the driver's descriptors to the wire.
 //
-// For each queue that is on, the engine goes from head to tail. A context descriptor is remembered. A packet that is
-// one buffer and needs nothing done to it goes to the wire straight from the driver's memory; that is the fast path,
-// and most packets. All others are gathered into one piece first, and then leave as one frame or, with TSO, as many.
+// For each queue that is on, the engine goes from head to tail. A context descriptor is remembered. Packets that are
+// one buffer each and need nothing done to them go to the wire straight from the driver's memory, in bursts; that is
+// the fast path, and most packets. All others are gathered into one piece first, and then leave as one frame or, with
+// TSO, as many.
 //
 // When the wire cannot take a frame (the partner asked for a pause, or the line is busy) everything stays as it is
 // and is tried again in the next step. A packet is done when its last frame is on the wire. Then its descriptors are
@@ -32,26 +33,21 @@ void transmit_queue_stopped(struct sim_device *device, unsigned queue) {
     if (device->gathered.queue == &device->queues[SIM_RING_TX][queue]) device->gathered.queue = NULL;
 }
 
-// The MAC: pads, loops back, and hands over to the wire.
-static int to_wire(struct sim_device *device, struct engine *engine, const uint8_t *bytes, uint32_t length) {
-    if (length < SHORTEST && engine->mac & IXGBE_HLREG0_TXPADEN) {
-        memmove(device->segment, bytes, length);
-        memset(device->segment + length, 0, SHORTEST - length);
-        bytes = device->segment;
-        length = SHORTEST;
-    }
+// The MAC: loops back, or hands over to the wire. Returns how many frames have gone, from the first one on.
+static unsigned to_wire(struct sim_device *device, struct engine *engine, const struct wire_frame *frames,
+                        unsigned count) {
     if (engine->mac & IXGBE_HLREG0_LPBK) {
-        memmove(device->segment, bytes, length);  // the driver's memory could change while it is looked at
-        receive_frame(device, device->segment, length);
+        receive_looped(device, frames, count);
     } else if (device->wire && !engine->dark) {
-        int error = device->wire->ops->send(device->wire, bytes, length);
-        if (error == -EAGAIN) return error;
+        count = device->wire->ops->send(device->wire, frames, count);
     }
-    if (sim_observed) observe_frame(device, true, bytes, length);
-    tally_frame(&device->sent, bytes, length);
-    engine->frames++;
-    engine->bytes += length;
-    return 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (sim_observed) observe_frame(device, true, frames[i].bytes, frames[i].length);
+        tally_frame(&device->sent, frames[i].bytes, frames[i].length);
+        engine->bytes += frames[i].length;
+    }
+    engine->frames += count;
+    return count;
 }
 
 static inline union ixgbe_tx_desc *descriptor_at(struct sim_device *device, struct engine *engine, uint32_t index) {
@@ -67,10 +63,6 @@ static inline union ixgbe_tx_desc fetched(const union ixgbe_tx_desc *descriptor)
                                      __atomic_load_n(&descriptor->read.command, __ATOMIC_RELAXED),
                                      __atomic_load_n(&descriptor->read.options, __ATOMIC_RELAXED),
                                  }};
-}
-
-static uint32_t next(const struct engine *engine, uint32_t index) {
-    return index + 1 == engine->ring.size ? 0 : index + 1;
 }
 
 // 7.2.3.5: what the driver asked to be told. Either DD in the descriptor, or only the head, somewhere in its memory.
@@ -100,7 +92,7 @@ static void complete(struct sim_device *device, struct engine *engine, uint32_t 
         if (descriptor && descriptor->read.command & IXGBE_TXD_CMD_RS) {
             write_back(device, engine, descriptor, engine->ring.head);
         }
-        engine->ring.head = next(engine, engine->ring.head);
+        engine->ring.head = ring_next(&engine->ring, engine->ring.head);
     }
 }
 
@@ -263,8 +255,11 @@ static int send_gathered(struct sim_device *device, struct engine *engine, const
         uint8_t *frame = device->segment + 64;
         uint32_t length = build(device, offload, frame, &payload);
         frame = insert_tag(device, offload, frame, &length);
-        int error = to_wire(device, engine, frame, length);
-        if (error) return error;
+        if (length < SHORTEST && engine->mac & IXGBE_HLREG0_TXPADEN) {
+            memset(frame + length, 0, SHORTEST - length);
+            length = SHORTEST;
+        }
+        if (!to_wire(device, engine, &(struct wire_frame){frame, length}, 1)) return -EAGAIN;
         packet->sent += payload;
         packet->segments++;
         if (header + packet->sent >= packet->length) return 0;
@@ -275,7 +270,7 @@ static int send_gathered(struct sim_device *device, struct engine *engine, const
 // How many descriptors from the head on make a packet; 0 if its end is not there yet.
 static uint32_t packet_extent(struct sim_device *device, struct engine *engine) {
     uint32_t count = 0;
-    for (uint32_t index = engine->ring.head; index != engine->ring.tail; index = next(engine, index)) {
+    for (uint32_t index = engine->ring.head; index != engine->ring.tail; index = ring_next(&engine->ring, index)) {
         union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
         count++;
         if (!descriptor || descriptor->read.command & IXGBE_TXD_CMD_EOP) return count;
@@ -293,7 +288,7 @@ static int gather(struct sim_device *device, struct engine *engine, uint32_t des
     struct gathered *packet = &device->gathered;
     packet->length = packet->sent = packet->segments = 0;
     uint32_t index = engine->ring.head, command = 0;
-    for (uint32_t i = 0; i < descriptors; i++, index = next(engine, index)) {
+    for (uint32_t i = 0; i < descriptors; i++, index = ring_next(&engine->ring, index)) {
         const union ixgbe_tx_desc *descriptor = descriptor_at(device, engine, index);
         if (!descriptor) return -EFAULT;
         const union ixgbe_tx_desc copy = fetched(descriptor);
@@ -354,15 +349,6 @@ static int send_packet(struct sim_device *device, struct engine *engine, const u
     return 0;
 }
 
-static bool plain(const union ixgbe_tx_desc *descriptor) {
-    const uint32_t looked_at = IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_VLE;
-    uint32_t command = descriptor->read.command, length = command & IXGBE_TXD_CMD_LENGTH;
-    if ((command & looked_at) != (IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS)) return false;
-    if (length < 14 || length > SIM_MAX_FRAME) return false;
-    if (!(command & IXGBE_TXD_CMD_DEXT)) return !(command & IXGBE_TXD_CMD_IC);
-    return !(command & IXGBE_TXD_CMD_TSE) && !(descriptor->read.options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM));
-}
-
 // The descriptor at the head, and those that belong to it.
 static int send_next(struct sim_device *device, struct engine *engine) {
     uint32_t head = engine->ring.head;
@@ -374,22 +360,56 @@ static int send_next(struct sim_device *device, struct engine *engine) {
         observe_fetch(device, SIM_RING_TX, engine->queue->number, head, &copy);
     }
     uint32_t type = command & IXGBE_TXD_CMD_DEXT ? command & IXGBE_TXD_CMD_DTYP : IXGBE_TXD_CMD_DTYP_DATA;
+    if (type == IXGBE_TXD_CMD_DTYP_DATA) return send_packet(device, engine, &copy);
     if (type == IXGBE_TXD_CMD_DTYP_CONTEXT) {
         remember_context(device, engine, &copy);
-    } else if (type != IXGBE_TXD_CMD_DTYP_DATA) {
-        observe_event(device, "transmit descriptor of unknown type ignored");
     } else {
-        uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
-        const uint8_t *bytes = NULL;
-        if (plain(&copy) && !device->gathered.queue) bytes = dma_at(device, DMA_TX_DATA, copy.read.iova, length);
-        if (!bytes) return send_packet(device, engine, &copy);
-        if (sim_observed) observe_dma(device, false, copy.read.iova, length);
-        int error = to_wire(device, engine, bytes, length);
-        if (error) return error;
+        observe_event(device, "transmit descriptor of unknown type ignored");
     }
-    if (command & IXGBE_TXD_CMD_RS) write_back(device, engine, descriptor, head);
-    engine->ring.head = next(engine, head);
+    complete(device, engine, 1);
     return 0;
+}
+
+// One buffer that is a frame as it is.
+static inline bool plain(const union ixgbe_tx_desc *descriptor) {
+    const uint32_t whole = IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS, looked_at = whole | IXGBE_TXD_CMD_VLE;
+    uint32_t command = descriptor->read.command, length = command & IXGBE_TXD_CMD_LENGTH;
+    if (length < SHORTEST || length > SIM_MAX_FRAME) return false;
+    if (!(command & IXGBE_TXD_CMD_DEXT)) return (command & (looked_at | IXGBE_TXD_CMD_IC)) == whole;
+    return (command & (looked_at | IXGBE_TXD_CMD_DTYP | IXGBE_TXD_CMD_TSE)) == (whole | IXGBE_TXD_CMD_DTYP_DATA) &&
+           !(descriptor->read.options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM));
+}
+
+// The plain packets at the head, up to the first that is not. One at a time where somebody wants to see the order of
+// things, and none in loopback, where the driver's memory could change while it is looked at. Each is asked for here,
+// so that all of them are on their way from the driver's processor before the first is looked at.
+static unsigned collect(struct sim_device *device, struct engine *engine, struct wire_frame *frames, unsigned most) {
+    const struct ring *ring = &engine->ring;
+    unsigned count = 0;
+    if (sim_observed) most = 1;
+    if (device->gathered.queue || engine->mac & IXGBE_HLREG0_LPBK) return 0;
+    for (uint32_t index = ring->head; count < most && index != ring->tail; index = ring_next(ring, index)) {
+        union ixgbe_tx_desc *descriptor = dma_descriptor(device, DMA_TX_RING, ring, index);
+        if (!descriptor) break;
+        const union ixgbe_tx_desc copy = fetched(descriptor);
+        if (!plain(&copy)) break;
+        uint32_t length = copy.read.command & IXGBE_TXD_CMD_LENGTH;
+        const uint8_t *bytes = dma_at(device, DMA_TX_DATA, copy.read.iova, length);
+        if (!bytes) break;
+        __builtin_prefetch(bytes);
+        frames[count++] = (struct wire_frame){bytes, length};
+        if (!sim_observed) continue;
+        if (!engine->queue->retrying) observe_fetch(device, SIM_RING_TX, engine->queue->number, index, &copy);
+        observe_dma(device, false, copy.read.iova, length);
+    }
+    return count;
+}
+
+static int send_plain(struct sim_device *device, struct engine *engine, const struct wire_frame *frames,
+                      unsigned count) {
+    unsigned gone = to_wire(device, engine, frames, count);
+    complete(device, engine, gone);
+    return gone == count ? 0 : -EAGAIN;
 }
 
 static bool serve(struct sim_device *device, struct queue *queue) {
@@ -397,9 +417,11 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     dma_find_ring(device, DMA_TX_RING, &engine.ring);
-    dma_ask_ahead(device, DMA_TX_DATA, &engine.ring, &queue->asked);
-    for (unsigned i = 0; i < SIM_BATCH && engine.ring.head != engine.ring.tail; i++) {
-        int error = send_next(device, &engine);
+    for (unsigned left = SIM_BATCH; left && engine.ring.head != engine.ring.tail;) {
+        struct wire_frame frames[SIM_BATCH];
+        unsigned count = collect(device, &engine, frames, left);
+        int error = count ? send_plain(device, &engine, frames, count) : send_next(device, &engine);
+        left -= count ? count : 1;
         queue->retrying = error == -EAGAIN;
         if (error == -EFAULT) queue_halt(device, queue, "DMA fault: transmit queue halted");
         if (error) break;

@@ -174,12 +174,11 @@ void wire_port_mac(const struct sim_device *port, uint8_t mac[6]) {
     for (unsigned i = 0; i < 6; i++) mac[i] = (uint8_t)(address >> 8 * i);
 }
 
-int line_swallow(struct wire *wire, const void *frame, uint32_t length) {
+unsigned line_swallow(struct wire *wire, const struct wire_frame *frames, unsigned count) {
     struct line *line = (struct line *)wire;
-    (void)frame;
-    if (!pacer_ready(&line->out, wire->port)) return -EAGAIN;
-    pacer_count(&line->out, length);
-    return 0;
+    unsigned taken = 0;
+    while (taken < count && pacer_ready(&line->out, wire->port)) pacer_count(&line->out, frames[taken++].length);
+    return taken;
 }
 
 bool line_has_light(const struct wire *wire) { return (void)wire, true; }

@@ -1,7 +1,8 @@
 // wire.h: what a port's cable is plugged into.
 //
 // A wire end belongs to one port. The transmit engine hands it frames, each step polls it for frames that came in,
-// and it says whether there is light on the fibre. Frames travel without preamble and CRC.
+// and it says whether there is light on the fibre. Frames travel without preamble and CRC, and in bursts: what goes
+// on between two ports is then looked up once for many frames.
 #pragma once
 
 #include <stdbool.h>
@@ -10,11 +11,17 @@
 struct sim_device;
 struct wire;
 
+struct wire_frame {
+    const uint8_t *bytes;
+    uint32_t length;
+};
+
 struct wire_ops {
     const char *name;
-    // 0: the wire has taken the frame (it may still be lost on the way). -EAGAIN: the partner asked for a PAUSE or
-    // the line is busy (paced wires); the transmit engine keeps the frame and tries again in a later step.
-    int (*send)(struct wire *wire, const void *frame, uint32_t length);
+    // Returns how many frames the wire has taken, from the first one on (they may still be lost on the way). Fewer
+    // than `count`: the partner asked for a PAUSE or the line is busy (paced wires); the transmit engine keeps the
+    // others and tries again in a later step.
+    unsigned (*send)(struct wire *wire, const struct wire_frame *frames, unsigned count);
     // Give the port what has arrived, by sim_receive(), at most `budget` frames. Returns how many.
     unsigned (*poll)(struct wire *wire, unsigned budget);
     bool (*carrier)(const struct wire *wire);

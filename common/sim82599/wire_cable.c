@@ -95,12 +95,8 @@ static void ring_empty(struct machine_ring *ring) {
 
 // Both ends in this process.
 
-static int send_here(struct cable *cable, struct cable *other, const void *frame, uint32_t length) {
-    struct sim_device *receiver = other->line.wire.port;
-    if (sim_pause_wanted(receiver) && sim_pause_honoured(cable->line.wire.port)) return -EAGAIN;
-    if (!pacer_ready(&other->line.in, receiver)) return -EAGAIN;
-    line_deliver(&other->line, frame, length);
-    return 0;
+static unsigned send_here(struct cable *cable, struct cable *other, const struct wire_frame *frames, unsigned count) {
+    return sim_receive_burst(other->line.wire.port, frames, count, sim_pause_honoured(cable->line.wire.port));
 }
 
 // The other end in another process.
@@ -122,13 +118,21 @@ static void check_life(struct cable *cable) {
     machine_forget_dead(other_port(cable));
 }
 
-static int send_elsewhere(struct cable *cable, const void *frame, uint32_t length) {
+// False: the sender keeps the frame, because the other end is full and would have asked for a PAUSE.
+static bool put_elsewhere(struct cable *cable, const struct wire_frame *frame) {
     uint32_t other = machine_flags(other_port(cable));
-    if (!(other & END_RECEIVER_OPEN) || length > SIM_MAX_FRAME) return 0;
+    if (!(other & END_RECEIVER_OPEN) || frame->length > SIM_MAX_FRAME) return true;
     bool may_be_paused = sim_pause_honoured(cable->line.wire.port);
-    if (ring_put(&machine_port(other_port(cable))->arriving, frame, length, may_be_paused)) return 0;
+    struct machine_ring *ring = &machine_port(other_port(cable))->arriving;
+    if (ring_put(ring, frame->bytes, frame->length, may_be_paused)) return true;
     check_life(cable);
-    return other & END_SENDS_PAUSE && may_be_paused ? -EAGAIN : 0;
+    return !(other & END_SENDS_PAUSE && may_be_paused);
+}
+
+static unsigned send_elsewhere(struct cable *cable, const struct wire_frame *frames, unsigned count) {
+    unsigned taken = 0;
+    while (taken < count && put_elsewhere(cable, &frames[taken])) taken++;
+    return taken;
 }
 
 static unsigned poll_elsewhere(struct cable *cable, unsigned budget) {
@@ -151,13 +155,27 @@ static unsigned poll_elsewhere(struct cable *cable, unsigned budget) {
 
 // What the port sees of it.
 
-static int cable_send(struct wire *wire, const void *frame, uint32_t length) {
+static unsigned carry(struct cable *cable, struct cable *other, const struct wire_frame *frames, unsigned count) {
+    return other ? send_here(cable, other, frames, count) : send_elsewhere(cable, frames, count);
+}
+
+static bool line_is_free(struct cable *cable, struct cable *other) {
+    if (other && !pacer_ready(&other->line.in, other->line.wire.port)) return false;
+    return pacer_ready(&cable->line.out, cable->line.wire.port);
+}
+
+// A paced line takes one frame at a time.
+static unsigned cable_send(struct wire *wire, const struct wire_frame *frames, unsigned count) {
     struct cable *cable = (struct cable *)wire;
     struct cable *other = other_end_here(cable);
-    if (!pacer_ready(&cable->line.out, wire->port)) return -EAGAIN;
-    int error = other ? send_here(cable, other, frame, length) : send_elsewhere(cable, frame, length);
-    if (!error) pacer_count(&cable->line.out, length);
-    return error;
+    if (!cable->line.out.on && !(other && other->line.in.on)) return carry(cable, other, frames, count);
+    unsigned taken = 0;
+    while (taken < count && line_is_free(cable, other) && carry(cable, other, &frames[taken], 1)) {
+        pacer_count(&cable->line.out, frames[taken].length);
+        if (other) pacer_count(&other->line.in, frames[taken].length);
+        taken++;
+    }
+    return taken;
 }
 
 static unsigned cable_poll(struct wire *wire, unsigned budget) {

@@ -63,7 +63,7 @@ static inline void line_deliver(struct line *line, const void *frame, uint32_t l
 enum { WIRE_MIN_FRAME = 60 };
 
 // For wires whose far end only talks: takes every frame at the line's pace, and forgets it.
-int line_swallow(struct wire *wire, const void *frame, uint32_t length);
+unsigned line_swallow(struct wire *wire, const struct wire_frame *frames, unsigned count);
 bool line_has_light(const struct wire *wire);
 void line_free(struct wire *wire);
 

@@ -60,13 +60,15 @@ static int bring_up(const char *name) {
 }
 
 // A host that does not take the frame has lost it.
-static int tap_send(struct wire *wire, const void *frame, uint32_t length) {
+static unsigned tap_send(struct wire *wire, const struct wire_frame *frames, unsigned count) {
     struct tap *tap = (struct tap *)wire;
-    if (!pacer_ready(&tap->line.out, wire->port)) return -EAGAIN;
-    pacer_count(&tap->line.out, length);
-    while (write(tap->fd, frame, length) < 0 && errno == EINTR) {
+    unsigned taken = 0;
+    for (; taken < count && pacer_ready(&tap->line.out, wire->port); taken++) {
+        pacer_count(&tap->line.out, frames[taken].length);
+        while (write(tap->fd, frames[taken].bytes, frames[taken].length) < 0 && errno == EINTR) {
+        }
     }
-    return 0;
+    return taken;
 }
 
 static unsigned tap_poll(struct wire *wire, unsigned budget) {
