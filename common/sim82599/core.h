@@ -150,7 +150,7 @@ enum { GATHERED_BYTES = 256 * 1024 + 1024, SEGMENT_BYTES = 64 * 1024 + 1024 };
 // Frames of one direction since the last batch ended; then they are added to the registers.
 struct tally {
     uint64_t bytes;  // CRCs not counted
-    uint32_t frames, sizes[6], multicasts, broadcasts;
+    uint32_t frames, sizes[6], multicasts, broadcasts, wrong_checksums;
 };
 
 enum timer { TIMER_RESET, TIMER_EEPROM, TIMER_DMA_READY, TIMER_LINK, TIMER_QUEUE, TIMER_INTERRUPT, TIMERS };

@@ -35,6 +35,7 @@ void count_tallies(struct sim_device *device) {
         count_bytes(device, IXGBE_RXNFGBCL, IXGBE_RXNFGBCH, good_bytes, good);
         count(device, IXGBE_GPRC, device->received.frames);
         count_bytes(device, IXGBE_GORCL, IXGBE_GORCH, device->received.bytes, device->received.frames);
+        count(device, IXGBE_XEC, device->received.wrong_checksums);
         count_kinds(device, &device->received, IXGBE_PRC64, IXGBE_MPRC, IXGBE_BPRC);
     }
     if (device->sent.frames) {

@@ -343,6 +343,7 @@ static void test_checksums_that_are_wrong(void) {
     receive(bench, frame, 61);
     uint32_t status[3];
     for (unsigned i = 0; i < 3; i++) status[i] = rx_descriptor(bench, 0, i)->wb.status_error;
+    CHECK_EQ(rd(bench, IXGBE_XEC), 2);
     CHECK_EQ(status[0] & (IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E), IXGBE_RXD_ERROR_IPE);
     CHECK_EQ(status[1] & (IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E), IXGBE_RXD_ERROR_L4E);
     CHECK_EQ(status[2] & (IXGBE_RXD_ERROR_L4E | IXGBE_RXD_STATUS_L4I | IXGBE_RXD_STATUS_UDPCS), 0);

@@ -891,7 +891,7 @@ static void test_record(void) {
     unsigned taken = 0, busy = 0;
     for (uint8_t frame[2048]; taken < FRAMES; now_ns += 100) {
         uint32_t length = make_frame(taken, frame);
-        if (port->wire->ops->send(port->wire, frame, length) == 0)
+        if (port->wire->ops->send(port->wire, &(struct wire_frame){frame, length}, 1))
             taken++;
         else
             busy++;

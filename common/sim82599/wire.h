@@ -36,8 +36,7 @@ struct wire {
 // Plugs port's cable in, as a text says:
 //   cable                       the other port of this machine, in this process or in another one of the same user
 //   cable,alone=quiet           the same, but with nobody driving the other end there is silence; without this a
-//   small
-//                               realistic mix of traffic is heard then
+//                               small realistic mix of traffic is heard then
 //   replay:FILE[,loop][,fast]   the frames of a pcap file, at their own pace or as fast as they are taken
 //   generator[:size=N][,rate=PPS][,flows=N]   numbered UDP frames; no rate: as fast as they are taken
 //   sink                        light, and nobody there

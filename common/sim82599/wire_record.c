@@ -41,21 +41,22 @@ static int write_file_header(struct record *record) {
     return write_parts(record, (const struct iovec[]){{&magic, sizeof magic}, {(void *)&header, sizeof header}});
 }
 
-static void write_frame(struct record *record, const void *frame, uint32_t length) {
+static void write_frame(struct record *record, const struct wire_frame *frame) {
     uint64_t now = sim_now(record->wire.port);
+    uint32_t length = frame->length;
     uint32_t header[4] = {(uint32_t)(now / 1000000000), (uint32_t)(now % 1000000000), length, length};
-    int error = write_parts(record, (const struct iovec[]){{header, sizeof header}, {(void *)frame, length}});
+    int error = write_parts(record, (const struct iovec[]){{header, sizeof header}, {(void *)frame->bytes, length}});
     if (!error) return;
     wire_complain("record: writing stopped; the frames before are in the file: %s", strerror(-error));
     close(record->file);
     record->file = -1;
 }
 
-static int record_send(struct wire *wire, const void *frame, uint32_t length) {
+static unsigned record_send(struct wire *wire, const struct wire_frame *frames, unsigned count) {
     struct record *record = (struct record *)wire;
-    int error = record->under->ops->send(record->under, frame, length);
-    if (!error && record->file >= 0) write_frame(record, frame, length);
-    return error;
+    unsigned taken = record->under->ops->send(record->under, frames, count);
+    for (unsigned i = 0; i < taken && record->file >= 0; i++) write_frame(record, &frames[i]);
+    return taken;
 }
 
 static unsigned record_poll(struct wire *wire, unsigned budget) {
