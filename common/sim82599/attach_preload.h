@@ -50,6 +50,7 @@ struct port {
     struct wire *wire;             // plugged in while the group is open
     bool claimed, copy;            // copy: this process is a fork, the real one stayed with the parent
     unsigned opens;                // device descriptors
+    pid_t driver;                  // the process that opened the first of them last
     int register_file, msix_file;  // what is behind the next two, to map single pages of them into the driver
     uint32_t *registers;
     uint8_t *msix;  // the MSI-X table and pending bits: memory without side effects

@@ -191,6 +191,7 @@ struct sim_device {
     struct tally received, sent;
     uint32_t strange_frames, malformed_frames;  // well-formed, but for somebody else; of an impossible length
     uint64_t strange_bytes, malformed_bytes;
+    struct sim_totals totals;
     struct fifo fifo;
     bool fifo_full;  // reported
     bool pause_wanted;

@@ -78,10 +78,15 @@ void dma_ask_ahead(struct sim_device *device, const struct ring *of, uint16_t *a
     *asked = (uint16_t)index;
 }
 
-void dma_ring_fault(struct sim_device *device, uint64_t iova) {
-    observe_dma_fault(device, false, iova, 16);
-    config_master_abort(device);
+// On PCI Express a read is answered, if only with a refusal, which the device notes. A write is posted: it gets no
+// answer, and so the device never learns that it was refused.
+static void astray(struct sim_device *device, bool write, uint64_t iova, uint32_t length) {
+    device->totals.faults++;
+    observe_dma_fault(device, write, iova, length);
+    if (!write) config_master_abort(device);
 }
+
+void dma_ring_fault(struct sim_device *device, uint64_t iova) { astray(device, false, iova, 16); }
 
 static bool copy(struct sim_device *device, uint64_t iova, void *data, uint32_t length, bool write) {
     char *bytes = data;
@@ -89,8 +94,7 @@ static bool copy(struct sim_device *device, uint64_t iova, void *data, uint32_t 
         uint64_t contiguous;
         char *memory = translate(device, iova + done, write ? IOMMU_WRITE : IOMMU_READ, &contiguous);
         if (!memory) {
-            observe_dma_fault(device, write, iova + done, length - done);
-            config_master_abort(device);
+            astray(device, write, iova + done, length - done);
             return false;
         }
         uint32_t piece = contiguous < length - done ? (uint32_t)contiguous : length - done;
@@ -119,11 +123,10 @@ static bool all_mapped(struct sim_device *device, uint64_t iova, uint32_t length
     return true;
 }
 
-// All or nothing, so that a fault in the middle of a buffer moves no byte either. On PCI Express a write is posted:
-// it gets no answer, and so the device never learns that it was refused.
+// All or nothing, so that a fault in the middle of a buffer moves no byte either.
 void dma_write(struct sim_device *device, uint64_t iova, const void *data, uint32_t length) {
     if (!all_mapped(device, iova, length)) {
-        observe_dma_fault(device, true, iova, length);
+        astray(device, true, iova, length);
         return;
     }
     if (sim_observed) observe_dma(device, true, iova, length);

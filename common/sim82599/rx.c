@@ -59,6 +59,7 @@ bool sim_pause_wanted(const struct sim_device *device) { return device->pause_wa
 bool sim_pause_honoured(const struct sim_device *device) { return reg(device, IXGBE_MFLCN) & IXGBE_MFLCN_RFCE; }
 
 static void lost_at_entry(struct sim_device *device, uint32_t length) {
+    device->totals.missed++;
     count(device, IXGBE_RXMPC, 1);
     interrupt_other(device, IXGBE_EICR_RX_MISS);
     if (sim_observed) observe_dropped(device, "receive packet buffer is full", length);

@@ -81,6 +81,17 @@ bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this p
 bool sim_receiver_open(const struct sim_device *device);   // RXCTRL.RXEN and link up: a frame would be looked at
 bool sim_laser_on(const struct sim_device *device);  // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier
 
+// What has gone through the port since sim_create, whatever a driver has read or reset meanwhile. Bytes as the MAC
+// counts them, with CRCs.
+struct sim_totals {
+    uint64_t in_packets, in_bytes;
+    uint64_t out_packets, out_bytes;
+    uint64_t missed;   // the receive packet buffer was full
+    uint64_t dropped;  // there was no descriptor for it
+    uint64_t faults;   // accesses to memory that is not mapped
+};
+struct sim_totals sim_totals(const struct sim_device *device);
+
 // Deliberate failures, a comma-separated list of NAME or NAME@N (from the Nth register access on):
 // reset-stuck, eeprom-stuck, dma-stuck, queue-stuck, link-down, link-flap, lost-interrupts, no-rx-descriptors,
 // unplugged, iommu. Returns 0 or -EINVAL after saying which name it does not know.

@@ -46,6 +46,10 @@ void count_tallies(struct sim_device *device) {
         count_bytes(device, IXGBE_TXDGBCL, IXGBE_TXDGBCH, device->sent.bytes, device->sent.frames);
         count_kinds(device, &device->sent, IXGBE_PTC64, IXGBE_MPTC, IXGBE_BPTC);
     }
+    device->totals.in_packets += device->received.frames;
+    device->totals.in_bytes += device->received.bytes + 4 * (uint64_t)device->received.frames;
+    device->totals.out_packets += device->sent.frames;
+    device->totals.out_bytes += device->sent.bytes + 4 * (uint64_t)device->sent.frames;
     device->strange_frames = device->malformed_frames = 0;
     device->strange_bytes = device->malformed_bytes = 0;
     device->received = device->sent = (struct tally){0};
@@ -63,7 +67,12 @@ void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames,
     count_bytes(device, IXGBE_RXDGBCL, IXGBE_RXDGBCH, bytes, 0);
 }
 
+struct sim_totals sim_totals(const struct sim_device *device) {
+    return device->totals;
+}
+
 void count_undelivered(struct sim_device *device, unsigned queue) {
+    device->totals.dropped++;
     count(device, IXGBE_REG(QPRDC, set_of(device, IXGBE_RQSMR, queue)), 1);
 }
 
