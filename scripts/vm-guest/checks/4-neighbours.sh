@@ -60,7 +60,35 @@ check "pcap's interrupts came through the kernel's vectors" fired /tmp/vectors
 show tail -n 3 /tmp/pcap.txt
 show tail -n 5 /tmp/pcap.out
 
-ip link set port1 promisc off down
+# Linux finds our driver by itself now, by ARP and by neighbour discovery, and pings it. The path is there because the
+# shell has an echo of its own.
+ip neigh flush dev port1 nud all
+ip link set port1 promisc off
+echo 0 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
+ip addr add fd00::2/64 dev port1 nodad
+/root/07-apps/echo --ip 10.0.0.1 --ip fd00::1 $ours >/tmp/echo.out 2>&1 &
+check "echo answers for our addresses" within 20 grep -q 'answers for 10.0.0.1, fd00::1, fe80::' /tmp/echo.out
+within 20 has_carrier port1
+
+all_answered() { # ADDRESS SIZE
+    ping -c 20 -i 0.05 -W 5 -s "$2" "$1" >/tmp/ping.out
+    cat /tmp/ping.out
+    grep -q '20 packets transmitted, 20 packets received' /tmp/ping.out
+}
+for size in 0 56 1452; do
+    check "Linux pings our driver with $size bytes" all_answered 10.0.0.1 $size
+    check "  and over IPv6" all_answered fd00::1 $size
+done
+show ip neigh show dev port1
+vectors >/tmp/vectors
+check "echo's interrupts came through the kernel's vectors" fired /tmp/vectors
+kill -TERM $!
+check "echo ends well on SIGTERM" wait $!
+check "it has answered all it was asked" grep -E 'ARP [0-9]+, ping 60, neighbour solicitation [0-9]+, IPv6 ping 60' /tmp/echo.out
+show cat /tmp/echo.out
+
+echo 1 >/proc/sys/net/ipv6/conf/port1/disable_ipv6
+ip link set port1 down
 ip addr flush dev port1
 ip neigh flush dev port1 nud all
 check "setup-vfio.sh gives $ours back" setup-vfio.sh --restore $ours
