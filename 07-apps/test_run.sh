@@ -19,6 +19,7 @@ for mode in stepped threaded; do
     expect_packets 200 "$directory/$mode.pcap"
     try 0 '^100 packets' $sim 07-apps/pcap --count 100 --interrupts --snaplen 40 "$directory/$mode.pcap" 04:00.0
     expect_packets 100 "$directory/$mode.pcap"
+    try 0 '^8 questions answered: ARP 2, ping 2' $sim 07-apps/echo --count 8
 done
 
 # What the NIC itself says at the end.
