@@ -32,6 +32,8 @@ enum {
     LINK_LOCAL = 0,  // in host.ipv6
 };
 
+static const uint64_t COUNT_NS = 30ull * 1000 * 1000 * 1000;
+
 struct options {
     uint64_t seconds, count;  // 0 seconds: until stopped; 0 count: without end
     bool verbose, address_named;
@@ -48,6 +50,7 @@ struct echo {
     struct host host;
     struct nic *nic;
     struct interrupts interrupts;
+    struct nic_stats stats;
     uint64_t counts[OUTCOMES], answered, not_sent;
     struct peer peers[MOST_PEERS];  // whose first question of that kind has been shown
     uint32_t peer_count;
@@ -85,8 +88,14 @@ static void print_start(const struct echo *echo) {
     printf("%s has the MAC address ", echo->options.address);
     print_mac(host->mac);
     printf(" and answers for ");
-    for (uint32_t i = 0; i < host->ipv4_count; i++) print_address(AF_INET, host->ipv4[i]), printf(", ");
-    for (uint32_t i = host->ipv6_count; i-- > 0;) print_address(AF_INET6, host->ipv6[i]), printf(i ? ", " : "\n");
+    for (uint32_t i = 0; i < host->ipv4_count; i++) {
+        print_address(AF_INET, host->ipv4[i]);
+        printf(", ");
+    }
+    for (uint32_t i = host->ipv6_count; i-- > 0;) {
+        print_address(AF_INET6, host->ipv6[i]);
+        printf(i ? ", " : "\n");
+    }
     fflush(stdout);
 }
 
@@ -102,8 +111,16 @@ static bool is_news(struct echo *echo, enum outcome outcome, const uint8_t *addr
     return true;
 }
 
+// Who asks whether an address is free has none yet.
+static void print_peer(int family, const uint8_t *address) {
+    if (family == AF_INET ? ipv4_is_host(address) : ipv6_is_host(address))
+        print_address(family, address);
+    else
+        printf("somebody");
+}
+
 static void print_answer(const struct echo *echo, enum outcome outcome, const uint8_t *frame, uint32_t length) {
-    print_address(answered[outcome].family, answer_peer(outcome, frame));
+    print_peer(answered[outcome].family, answer_peer(outcome, frame));
     printf(" %s ", answered[outcome].question);
     print_address(answered[outcome].family, answer_own(outcome, frame));
     printf(answered[outcome].tells_mac ? ": it is at " : ": answered");
@@ -126,7 +143,8 @@ static void print_counts(const char *what, const uint64_t *counts, enum outcome 
     printf("\n");
 }
 
-static void print_summary(const struct echo *echo, const struct nic_stats *stats) {
+static void print_summary(const struct echo *echo) {
+    const struct nic_stats *stats = &echo->stats;
     print_counts("questions answered", echo->counts, 0, ANSWERS);
     print_counts("frames left alone", echo->counts, ANSWERS, OUTCOMES);
     if (echo->not_sent) printf("%" PRIu64 " answers were thrown away, for want of room to send\n", echo->not_sent);
@@ -171,21 +189,25 @@ static void receive_and_answer(struct echo *echo, int idle_ms) {
 }
 
 static void answer_all(struct echo *echo) {
-    uint64_t now = clock_ns();
+    uint64_t now = clock_ns(), counted = now;
     uint64_t end = echo->options.seconds ? now + echo->options.seconds * 1000000000 : UINT64_MAX;
     for (; !cli_stop() && now < end && !enough(echo); now = clock_ns()) {
+        if (now - counted > COUNT_NS) {  // before the card's counters are full
+            nic_read_stats(echo->nic, &echo->stats);
+            counted = now;
+        }
         uint64_t left_ms = (end - now) / 1000000 + 1;
         receive_and_answer(echo, left_ms < IDLE_MS ? (int)left_ms : IDLE_MS);
     }
 }
 
 // The last answers may still be in the ring, or on their way to the wire.
-static void send_the_rest(const struct echo *echo, struct nic_stats *stats) {
+static void send_the_rest(struct echo *echo) {
     uint64_t deadline = clock_ns() + LAST_ANSWERS_MS * 1000000ull;
-    nic_read_stats(echo->nic, stats);
-    while (stats->tx_packets < echo->answered - echo->not_sent && clock_ns() < deadline) {
+    nic_read_stats(echo->nic, &echo->stats);
+    while (echo->stats.tx_packets < echo->answered - echo->not_sent && clock_ns() < deadline) {
         sleep_us(100);
-        nic_read_stats(echo->nic, stats);
+        nic_read_stats(echo->nic, &echo->stats);
     }
 }
 
@@ -200,9 +222,8 @@ static int run(struct echo *echo) {
     if (error) return error;
     print_start(echo);
     answer_all(echo);
-    struct nic_stats stats;
-    send_the_rest(echo, &stats);
-    print_summary(echo, &stats);
+    send_the_rest(echo);
+    print_summary(echo);
     interrupts_close(&echo->interrupts);
     return 0;
 }

@@ -56,10 +56,11 @@ fi
 if have arping iputils-arping; then
     pings '^Received 2 response' arping -c 2 -I wire0 192.0.2.100
     try 1 'from 0.0.0.0 wire0' scripts/ping arping -D -c 1 -I wire0 192.0.2.100  # 1: the address is taken
-    printed '^ +0.0.0.0 asks who has 192.0.2.100'
+    printed '^ +somebody asks who has 192.0.2.100: it is at 90:e2:ba:82:59:00'
 fi
 
 # The kernel wants our IPv6 address. It asks whether somebody has it, and gives up.
 pings 'dadfailed' sh -c 'ip addr add 2001:db8::64/64 dev wire0
     for try in 1 2 3 4 5 6 7 8 9 10; do ip addr show dev wire0 | grep dadfailed && break; sleep 0.5; done'
+printed '^ +somebody asks who has 2001:db8::64: it is at 90:e2:ba:82:59:00'
 finish
