@@ -6,8 +6,8 @@
 // millisecond.
 //
 // All addresses are from the ranges kept for documentation (RFC 5737, RFC 3849), all MAC addresses are locally
-// administered. As behind a switch that floods, most frames are for others: only a promiscuous port sees them all. The
-// gateway also asks whether we are there; it goes on in the same way if nobody answers.
+// administered. As behind a switch that floods, most frames are for others: only a promiscuous port sees them all.
+// The gateway also asks whether we are there, and goes on in the same way if nobody answers.
 #include <stdio.h>
 #include <string.h>
 
