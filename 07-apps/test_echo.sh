@@ -9,8 +9,10 @@ we_6=20010db8000000000000000000000064 asker_6=20010db8000000000000000000000001 g
 link_local=fe8000000000000092e2bafffe825900 asker_local=fe800000000000000000000000000001
 data=000102030405060708090a0b0c0d0e0f10
 
-# A question and its answer, in hexadecimal; with nothing behind the arrow it is to be left alone.
+# A question and its answer, in hexadecimal; with nothing behind the arrow it is to be left alone. The first one is for
+# the time in which the card receives already, but no multicast yet.
 cat >"$directory/exchanges" <<END
+ffffffffffff $asker 88b5 000000 ->
 ffffffffffff $asker 0806 0001080006040001 $asker $asker_4 000000000000 $we_4 -> $asker $we 0806 0001080006040002 $we $we_4 $asker $asker_4
 ffffffffffff $asker 0806 0001080006040001 $asker $asker_4 000000000000 c0000265 ->
 $we $asker 0800 4500002d123440004001a436 $asker_4 $we_4 0800af3600820007 $data -> $asker $we 0800 4500002d123440004001a436 $we_4 $asker_4 0000b73600820007 $data
@@ -18,7 +20,6 @@ $we $asker 0800 4500001c123440004001a447 $asker_4 $we_4 0800f77500820008 -> $ask
 $we $asker 0800 4500001c123440003301b147 $asker_4 $we_4 0800f77500820008 -> $asker $we 0800 4500001c123440004001a447 $we_4 $asker_4 0000ff7500820008
 $we $asker 0800 4500001c123440004001a447 $asker_4 $we_4 0800f77600820008 ->
 $we $asker 0800 4500001c123420004001c447 $asker_4 $we_4 0800f77500820008 ->
-333300000002 $asker 88b5 000000 ->
 3333ff000064 $asker 86dd 6000000000203aff $asker_6 $group_6 87001b6300000000 $we_6 0101 $asker -> $asker $we 86dd 6000000000203aff $we_6 $asker_6 8800e74960000000 $we_6 0201 $we
 3333ff000064 $asker 86dd 6000000000203afe $asker_6 $group_6 87001b6300000000 $we_6 0101 $asker ->
 $we $asker 86dd 6000000000193a40 $asker_local $link_local 8000947800820009 $data -> $asker $we 86dd 6000000000193a40 $link_local $asker_local 8100937800820009 $data
@@ -37,14 +38,16 @@ column() {
 
 little_endian() { printf '%02x%02x%02x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24)); }
 
-# Frames in hexadecimal, on standard input, to a capture file on standard output.
+# Frames in hexadecimal, on standard input, to a capture file on standard output. The first comes half a second before
+# all others.
 to_pcap() {
-    local frame size
+    local frame size time=0
     {
         printf 4d3cb2a1020004000000000000000000ffff000001000000
         while read -r frame; do
             size=$(little_endian $((${#frame} / 2)))
-            printf %s "0000000000000000$size$size$frame"
+            printf %s "00000000$(little_endian $time)$size$size$frame"
+            time=500000000
         done
         echo
     } | sed 's/../\\x&/g' | while read -r bytes; do printf "$bytes"; done
