@@ -16,6 +16,7 @@
 //   intake.c     what is to be done with frames that arrive
 //   filter.h     which of them the MAC takes
 //   classify.h   what a received frame is: headers, checksums, RSS hash, queue
+//   steer.c      filters that choose another queue
 //   checksum.c   Internet checksum and the CRCs
 //   interrupt.c  causes, masks, vectors, throttling
 //   stats.c      the counters
@@ -92,6 +93,7 @@ struct intake {
     bool open;  // the receiver is on, and there is a link
     bool strips_crc;
     bool hash_wanted;
+    bool steers;                      // there are filters in struct steering
     uint32_t limit;                   // bytes of the longest frame
     uint32_t destinations;            // FCTRL
     uint32_t vlan;                    // VLNCTRL
@@ -101,6 +103,23 @@ struct intake {
     uint32_t high_water, low_water;  // UINT32_MAX: no PAUSE is sent
     unsigned address_count;
     uint64_t addresses[IXGBE_RAL_COUNT];  // the valid ones of RAL and RAH
+};
+
+// The filters that lead frames to queues, as far as they are on, the one that counts first first.
+struct type_filter {
+    uint16_t type;
+    uint8_t queue;
+};
+struct tuple_filter {
+    uint32_t source, destination;
+    uint16_t source_port, destination_port;
+    uint8_t protocol, any, priority, queue;  // any: what is not compared
+};
+struct steering {
+    bool stale;
+    unsigned type_count, tuple_count;
+    struct type_filter types[IXGBE_ETQF_COUNT];
+    struct tuple_filter tuples[IXGBE_FTQF_COUNT];
 };
 
 // A frame in the receive packet buffer, and what is known about it; its bytes follow.
@@ -188,6 +207,7 @@ struct sim_device {
 
     struct intake intake;
     bool intake_stale;
+    struct steering steering;
     struct tally received, sent;
     uint32_t strange_frames, malformed_frames;  // well-formed, but for somebody else; of an impossible length
     uint64_t strange_bytes, malformed_bytes;
@@ -336,6 +356,11 @@ bool transmit_step(struct sim_device *device);
 
 // intake.c
 void intake_refresh(struct sim_device *device);
+
+// steer.c
+bool steering_refresh(struct sim_device *device);  // are there any filters?
+void steering_written(struct sim_device *device, uint32_t offset, uint32_t value);
+void steer(const struct sim_device *device, const uint8_t *bytes, struct frame *frame);
 
 // checksum.c
 static inline uint16_t get16(const uint8_t *bytes) {

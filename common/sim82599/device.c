@@ -78,6 +78,13 @@ static const struct effect {
     {ALL(AUTOC), NULL, autoc_written},
     {ALL(LINKS), links_read, NULL},
     {ALL(RSSRK), NULL, rss_key_written},
+    {ALL(ETQF), NULL, steering_written},
+    {ALL(ETQS), NULL, steering_written},
+    {ALL(SAQF), NULL, steering_written},
+    {ALL(DAQF), NULL, steering_written},
+    {ALL(SDPQF), NULL, steering_written},
+    {ALL(FTQF), NULL, steering_written},
+    {ALL(L34TIMIR), NULL, steering_written},
     {ALL(FDIRCTRL), NULL, fdirctrl_written},
     {ALL(FDIRCMD), NULL, fdircmd_written},
     {ALL(RXDCTL), queue_control_read, NULL},
@@ -157,7 +164,7 @@ void device_reset(struct sim_device *device) {
     receive_reset(device);
     transmit_reset(device);
     interrupt_reset(device);
-    device->intake_stale = device->rss_stale = true;
+    device->intake_stale = device->rss_stale = device->steering.stale = true;
     memset(&device->spi, 0, sizeof device->spi);
     memset(&device->i2c, 0, sizeof device->i2c);
     eeprom_loaded(device);

@@ -70,6 +70,7 @@ void intake_refresh(struct sim_device *device) {
     intake->fifo_bytes = buffer < FIFO_BYTES ? buffer : FIFO_BYTES;
     intake->high_water = pauses ? high & IXGBE_FCRTH_RTH : UINT32_MAX;
     intake->low_water = pauses ? reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_RTL : UINT32_MAX;
+    intake->steers = steering_refresh(device);
     intake->address_count = 0;
     collect_addresses(device, intake);
     choose_hashes(device, intake);

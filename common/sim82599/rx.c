@@ -313,6 +313,7 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
         if (sim_observed) observe_frame(device, false, bytes, length);
         struct frame frame = {.length = (uint16_t)length};
         classify(device, bytes, length, &frame);
+        if (device->intake.steers) steer(device, bytes, &frame);
         if (__builtin_expect(frame.status & (IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E), 0))
             device->received.wrong_checksums++;
         if (straight) {
