@@ -167,6 +167,44 @@ check_queues_and_jumbo() {
     quit_testpmd $name 2
 }
 
+# DPDK's flow rules become Ethernet type and 5-tuple filters of the card. The port hears a small office network, in which
+# host 21 (0x15) asks host 53 (0x35) for names. Of each packet DPDK tells addresses, type and queue.
+check_flow_rules() {
+    local name=rules rule
+    start_testpmd $name '' '-a 0000:05:00.0' '--forward-mode=rxonly --rxq=4 --txq=4 --disable-rss' || return
+    tell $name start >/dev/null
+    for rule in 'eth type is 0x0806 / end actions queue index 2' \
+        'eth / ipv4 src is 192.0.2.53 / udp src is 53 / end actions queue index 1' \
+        'eth / ipv4 dst is 192.0.2.53 / udp dst is 53 / end actions queue index 3'; do
+        equal "$name: DPDK makes one of: $rule" \
+            "$(tell $name "flow create 0 ingress pattern $rule / end" | grep -c '^Flow rule #[0-9]* created')" 1
+    done
+    equal "$name: each kind of packet comes to its queue" "$(kinds_and_queues $name)" \
+        "ARP in 0x2, answer in 0x1, other in 0x0, question in 0x3"
+    tell $name 'flow flush 0' >/dev/null
+    equal "$name: without rules all come to the first" "$(kinds_and_queues $name)" \
+        "ARP in 0x0, answer in 0x0, other in 0x0, question in 0x0"
+    tell $name stop >/dev/null
+    quit_testpmd $name 1
+}
+
+kinds_and_queues() { # NAME
+    local before
+    sleep 0.5 # what came earlier has been taken
+    before=$(stat -c %s "$directory/$1.out")
+    tell $1 'set verbose 1' >/dev/null
+    sleep 2
+    tell $1 'set verbose 0' >/dev/null
+    tail -c +$((before + 1)) "$directory/$1.out" | awk '
+        / - type=0x.* - Receive queue=0x/ {
+            kind = "other"
+            if (/ type=0x0806 /) kind = "ARP"
+            else if (/L3_IPV4 L4_UDP/ && /src=02:00:00:00:02:35 - dst=02:00:00:00:02:15 /) kind = "answer"
+            else if (/L3_IPV4 L4_UDP/ && /src=02:00:00:00:02:15 - dst=02:00:00:00:02:35 /) kind = "question"
+            print kind " in " substr($0, match($0, /queue=0x/) + 6, 3)
+        }' | sort -u | paste -sd , | sed 's/,/, /g'
+}
+
 # ---- DPDK at one end of the cable, we at the other -------------------------------------------------------------------
 
 # capture_on FILE [OPTION]...: pcap on port 1 in the background, in $capture.
@@ -248,6 +286,7 @@ if need dpdk-testpmd dpdk-dev; then
     check_one_queue threaded '' 5000
     check_one_queue stepped '--mode stepped' 2000
     check_queues_and_jumbo
+    check_flow_rules
     check_dpdk_sends
     check_dpdk_receives
     check_offloads
