@@ -307,6 +307,7 @@ _Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both direc
 // dma.c
 void dma_forget(struct sim_device *device);
 void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring);
+void dma_ask_for_descriptors(const struct ring *ring, uint32_t from, uint32_t count, bool to_write);
 void dma_ask_ahead(struct sim_device *device, const struct ring *ring, uint16_t *asked);
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
