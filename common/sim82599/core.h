@@ -328,6 +328,7 @@ _Static_assert((int)IXGBE_RXDCTL_ENABLE == (int)IXGBE_TXDCTL_ENABLE, "both direc
 // dma.c
 void dma_forget(struct sim_device *device);
 void dma_find_ring(struct sim_device *device, enum dma_kind kind, struct ring *ring);
+void dma_ask_for_descriptors(const struct ring *ring, uint32_t from, uint32_t count, bool to_write);
 void dma_ask_ahead(struct sim_device *device, const struct ring *ring, uint16_t *asked);
 void *dma_map(struct sim_device *device, enum dma_kind kind, uint64_t iova, uint32_t length);
 void dma_ring_fault(struct sim_device *device, uint64_t iova);
@@ -378,18 +379,21 @@ static inline uint64_t get64(const uint8_t *bytes) {
     memcpy(&value, bytes, sizeof value);
     return value;
 }
+static inline uint64_t checksum_word(uint64_t sum, uint64_t word) {
+    sum += word;
+    return sum + (sum < word);  // the carry comes in again at the bottom
+}
 static inline uint64_t checksum_add(const uint8_t *bytes, uint32_t length, uint64_t sum) {
-    for (; length >= 8; bytes += 8, length -= 8) {
-        uint64_t word = get64(bytes);
-        sum += word;
-        sum += sum < word;
+    for (; length >= 32; bytes += 32, length -= 32) {
+        sum = checksum_word(checksum_word(sum, get64(bytes)), get64(bytes + 8));
+        sum = checksum_word(checksum_word(sum, get64(bytes + 16)), get64(bytes + 24));
     }
+    for (; length >= 8; bytes += 8, length -= 8) sum = checksum_word(sum, get64(bytes));
     uint64_t rest = 0;
     if (length & 4) rest += get32(bytes);
     if (length & 2) rest += get16(bytes + (length & 4));
     if (length & 1) rest += bytes[length & 6];
-    sum += rest;
-    return sum + (sum < rest);
+    return checksum_word(sum, rest);
 }
 static inline uint16_t checksum_fold(uint64_t sum) {  // not inverted
     sum = (sum >> 32) + (sum & 0xffffffff);

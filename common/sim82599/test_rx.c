@@ -296,6 +296,36 @@ static void test_a_burst_is_delivered_as_it_comes(void) {
     bench_destroy(bench);
 }
 
+// Frames go straight to their buffers until one has to wait, here because its tag is taken off; then all behind it
+// wait.
+static void test_a_burst_keeps_its_order(void) {
+    enum { COUNT = RING_SIZE + 5, TAGGED = 20, NUMBER = 50 };
+    static uint8_t bytes[COUNT][60];
+    struct wire_frame frames[COUNT];
+    struct bench *bench = bench_running();
+    set_bits(bench, IXGBE_RXDCTL, IXGBE_RXDCTL_VME);
+    for (unsigned i = 0; i < COUNT; i++) {
+        make_udp(bytes[i], 60, 1, 2);
+        if (i == TAGGED) memcpy(bytes[i] + 12, "\x81\0\0\7", 4);
+        bytes[i][NUMBER] = (uint8_t)i;
+        frames[i] = (struct wire_frame){bytes[i], 60};
+    }
+    CHECK_EQ(sim_receive_burst(bench->device, frames, COUNT, false), COUNT);
+    for (unsigned i = 0; i < COUNT; i++) CHECK_EQ(i < RING_SIZE && done(bench, 0, i), i < TAGGED);
+    settle(bench);
+    for (unsigned i = 0; i < RING_SIZE - 1; i++) {
+        CHECK_EQ(rx_descriptor(bench, 0, i)->wb.length, i == TAGGED ? 56 : 60);
+        CHECK_EQ(rx_buffer(bench, 0, i)[i == TAGGED ? NUMBER - 4 : NUMBER], i);
+    }
+    CHECK_EQ(rd(bench, IXGBE_RDH), RING_SIZE - 1);
+    refill(bench, 10);
+    for (unsigned i = RING_SIZE - 1; i < COUNT; i++) CHECK_EQ(rx_buffer(bench, 0, i % RING_SIZE)[NUMBER], i);
+    CHECK_EQ(rd(bench, IXGBE_RDH), COUNT % RING_SIZE);
+    CHECK_EQ(rd(bench, IXGBE_GPRC), COUNT);
+    CHECK_EQ(rd(bench, IXGBE_RXDGPC), COUNT);
+    bench_destroy(bench);
+}
+
 static void test_drop_enable_gives_frames_up(void) {
     struct bench *bench = bench_running();
     set_bits(bench, IXGBE_SRRCTL, IXGBE_SRRCTL_DROP_EN);
@@ -617,6 +647,24 @@ static void test_pause_between_the_watermarks(void) {
     bench_destroy(bench);
 }
 
+static void test_a_polite_partner_pauses_within_a_burst(void) {
+    enum { COUNT = 200 };
+    struct wire_frame frames[COUNT];
+    struct bench *bench = bench_running();
+    wr(bench, IXGBE_FCCFG, 1 << IXGBE_FCCFG_TFCE_SHIFT);
+    wr(bench, IXGBE_FCRTH, IXGBE_FCRTH_FCEN | 0x8000);
+    wr(bench, IXGBE_FCRTL, IXGBE_FCRTL_XONE | 0x4000);
+    make_udp(frame, 1514, 1, 2);
+    for (unsigned i = 0; i < COUNT; i++) frames[i] = (struct wire_frame){frame, 1514};
+    unsigned taken = sim_receive_burst(bench->device, frames, COUNT, true);
+    CHECK(taken > RING_SIZE && taken < COUNT && sim_pause_wanted(bench->device));
+    CHECK_EQ(sim_receive_burst(bench->device, frames, COUNT, true), 0);
+    CHECK_EQ(rd(bench, IXGBE_GPRC), taken);
+    CHECK_EQ(sim_receive_burst(bench->device, frames, COUNT, false), COUNT);
+    CHECK_EQ(rd(bench, IXGBE_GPRC), COUNT);
+    bench_destroy(bench);
+}
+
 static void test_no_descriptors_by_fault(void) {
     struct bench *bench = bench_running();
     sim_inject(bench->device, "no-rx-descriptors");
@@ -642,6 +690,7 @@ int main(void) {
     test_a_full_packet_buffer_drops_at_its_entry();
     test_a_smaller_packet_buffer();
     test_a_burst_is_delivered_as_it_comes();
+    test_a_burst_keeps_its_order();
     test_drop_enable_gives_frames_up();
     test_frames_for_a_queue_that_is_off();
     test_a_closed_receiver_counts_nothing();
@@ -656,6 +705,7 @@ int main(void) {
     test_a_refused_read_halts_the_queue();
     test_a_buffer_across_two_mappings();
     test_pause_between_the_watermarks();
+    test_a_polite_partner_pauses_within_a_burst();
     test_no_descriptors_by_fault();
     return test_summary();
 }

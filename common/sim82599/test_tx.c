@@ -275,9 +275,34 @@ static void test_a_busy_wire_loses_nothing(void) {
     CHECK_EQ(bench->sent_count, 0);
     CHECK_EQ(rd(bench, IXGBE_TDH), 0);
     bench->busy = false;
+    bench->accept = 3;
+    settle(bench);
+    CHECK_EQ(bench->sent_count, 3);
+    CHECK_EQ(rd(bench, IXGBE_TDH), 3);
+    for (unsigned i = 0; i < 5; i++) CHECK_EQ(tx_status(bench, i) & IXGBE_TXD_STATUS_DD, i < 3);
+    bench->accept = 100;
     settle(bench);
     CHECK_EQ(bench->sent_count, 5);
     for (unsigned i = 0; i < 5; i++) CHECK_EQ(sent(bench, i)->length, 60 + i);
+    bench_destroy(bench);
+}
+
+static void test_plain_packets_and_others_keep_their_order(void) {
+    struct bench *bench = bench_running();
+    static const uint32_t lengths[] = {60, 61, 20, 62, 70, 30, 63, 64};
+    for (unsigned i = 0; i < 8; i++) {
+        memset(tx_buffer(bench, i), (int)i, lengths[i]);
+        put_data(bench, i, lengths[i], i == 4 ? IXGBE_TXD_CMD_IFCS : WHOLE, 0);  // 4 and 5 are one packet
+    }
+    wr(bench, IXGBE_TDT, 8);
+    static const uint32_t sent_lengths[] = {60, 61, 60, 62, 100, 63, 64};
+    CHECK_EQ(bench->sent_count, 7);
+    for (unsigned n = 0; n < 7; n++) {
+        CHECK_EQ(sent(bench, n)->length, sent_lengths[n]);
+        CHECK_EQ(sent(bench, n)->bytes[0], n < 5 ? n : n + 1);
+    }
+    CHECK_EQ(rd(bench, IXGBE_TDH), 8);
+    CHECK_EQ(rd(bench, IXGBE_GPTC), 7);
     bench_destroy(bench);
 }
 
@@ -480,6 +505,7 @@ int main(void) {
     test_many_small_segments();
     test_segmentation_that_makes_no_sense();
     test_a_busy_wire_loses_nothing();
+    test_plain_packets_and_others_keep_their_order();
     test_head_write_back();
     test_nothing_leaves_while_something_is_off();
     test_the_laser_off_sends_into_the_dark();

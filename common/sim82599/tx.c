@@ -388,6 +388,8 @@ static unsigned collect(struct sim_device *device, struct engine *engine, struct
     unsigned count = 0;
     if (sim_observed) most = 1;
     if (device->gathered.queue || engine->mac & IXGBE_HLREG0_LPBK) return 0;
+    uint32_t pending = ring_pending(ring);
+    dma_ask_for_descriptors(ring, ring->head, pending < most ? pending : most, false);
     for (uint32_t index = ring->head; count < most && index != ring->tail; index = ring_next(ring, index)) {
         union ixgbe_tx_desc *descriptor = dma_descriptor(device, DMA_TX_RING, ring, index);
         if (!descriptor) break;
