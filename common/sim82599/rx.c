@@ -100,6 +100,8 @@ static void finish(struct sim_device *device, struct engine engines[RSS_QUEUES])
 }
 
 static void begin(struct sim_device *device, struct engine *engine, struct queue *queue) {
+    // Where its registers are plain memory a queue may have been switched on since our own last turn.
+    if (queue->state == QUEUE_OFF && !device->front.every_access_seen) queues_scan(device);
     uint32_t control = load(&queue->registers[Q_SRRCTL]);
     uint32_t type = field(control, IXGBE_SRRCTL_DESCTYPE);
     *engine = (struct engine){

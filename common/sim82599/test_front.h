@@ -106,7 +106,8 @@ static inline void pass_us(struct bench *bench, uint64_t us) {
     }
 }
 
-static inline struct bench *bench_create(void) {
+// `seen`: the device sees every access, as in stepped mode.
+static inline struct bench *bench_create_seen(bool seen) {
     struct bench *bench = calloc(1, sizeof *bench);
     bench->memory = aligned_alloc(4096, MEMORY_BYTES);
     memset(bench->memory, 0, MEMORY_BYTES);
@@ -114,7 +115,7 @@ static inline struct bench *bench_create(void) {
     bench->now_ns = 1000000000;
     bench->light = true;
     bench->accept = UINT32_MAX;
-    struct sim_front front = {bench, bench_now, bench_interrupt, bench->registers, true};
+    struct sim_front front = {bench, bench_now, bench_interrupt, bench->registers, seen};
     bench->device = sim_create(0, &front);
     bench->iommu = iommu_create();
     iommu_map(bench->iommu, IOVA_BASE, MEMORY_BYTES, bench->memory, IOMMU_READ | IOMMU_WRITE);
@@ -126,6 +127,8 @@ static inline struct bench *bench_create(void) {
     return bench;
 }
 
+static inline struct bench *bench_create(void) { return bench_create_seen(true); }
+
 static inline void bench_destroy(struct bench *bench) {
     sim_destroy(bench->device);
     iommu_destroy(bench->iommu);
@@ -134,18 +137,28 @@ static inline void bench_destroy(struct bench *bench) {
     free(bench);
 }
 
-static inline void start_rx_queue(struct bench *bench, unsigned queue) {
+// As a driver writes where queues' registers are plain memory: the device does not notice.
+static inline void write_memory(struct bench *bench, uint32_t offset, uint32_t value) {
+    bench->registers[offset / 4] = value;
+}
+
+static inline void write_rx_queue(struct bench *bench, unsigned queue,
+                                  void (*write)(struct bench *bench, uint32_t offset, uint32_t value)) {
     uint64_t ring = IOVA_BASE + RX_RING + queue * 0x1000;
     union ixgbe_rx_desc *descriptors = (void *)(bench->memory + RX_RING + queue * 0x1000);
     for (unsigned i = 0; i < RING_SIZE; i++) {
         descriptors[i].read.packet_iova = IOVA_BASE + RX_BUFFERS + (queue % 8 * RING_SIZE + i) * BUFFER_BYTES;
         descriptors[i].read.header_iova = 0;
     }
-    wr(bench, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue), (uint32_t)ring);
-    wr(bench, ixgbe_rx_queue_reg(IXGBE_RDBAH, queue), (uint32_t)(ring >> 32));
-    wr(bench, ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), RING_SIZE * 16);
-    wr(bench, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue), IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT | 2);
-    wr(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_ENABLE);
+    write(bench, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue), (uint32_t)ring);
+    write(bench, ixgbe_rx_queue_reg(IXGBE_RDBAH, queue), (uint32_t)(ring >> 32));
+    write(bench, ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), RING_SIZE * 16);
+    write(bench, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue), IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT | 2);
+    write(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_ENABLE);
+}
+
+static inline void start_rx_queue(struct bench *bench, unsigned queue) {
+    write_rx_queue(bench, queue, wr);
     for (int i = 0; i < 3 && !(rd(bench, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue)) & IXGBE_RXDCTL_ENABLE); i++)
         continue;
     wr(bench, ixgbe_rx_queue_reg(IXGBE_RDT, queue), RING_SIZE - 1);

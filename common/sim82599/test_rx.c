@@ -326,6 +326,23 @@ static void test_a_burst_keeps_its_order(void) {
     bench_destroy(bench);
 }
 
+// Where nobody sees the driver's accesses, it reads at once that its queue is on. So it is on, also when the partner's
+// frames come before our next turn.
+static void test_a_queue_is_on_as_soon_as_it_reads_so(void) {
+    struct bench *bench = bench_create_seen(false);
+    bring_up(bench);
+    settle(bench);
+    write_rx_queue(bench, 0, write_memory);
+    write_memory(bench, IXGBE_RDT, RING_SIZE - 1);
+    make_udp(frame, 60, 1, 2);
+    CHECK_EQ(sim_receive_burst(bench->device, &(struct wire_frame){frame, 60}, 1, false), 1);
+    settle(bench);
+    CHECK(done(bench, 0, 0));
+    CHECK_EQ(rd(bench, IXGBE_GPRC), 1);
+    CHECK_EQ(rd(bench, IXGBE_QPRDC), 0);
+    bench_destroy(bench);
+}
+
 static void test_drop_enable_gives_frames_up(void) {
     struct bench *bench = bench_running();
     set_bits(bench, IXGBE_SRRCTL, IXGBE_SRRCTL_DROP_EN);
@@ -691,6 +708,7 @@ int main(void) {
     test_a_smaller_packet_buffer();
     test_a_burst_is_delivered_as_it_comes();
     test_a_burst_keeps_its_order();
+    test_a_queue_is_on_as_soon_as_it_reads_so();
     test_drop_enable_gives_frames_up();
     test_frames_for_a_queue_that_is_off();
     test_a_closed_receiver_counts_nothing();
