@@ -35,6 +35,7 @@ says() { grep -q -- "$1" "$folder/log"; }
 says_alone() { grep -qx -- "$1" "$folder/log"; }
 
 start() { # OPTION...
+    : >"$folder/log"  # the last one was ready, too
     "$program" "$@" 2>"$folder/log" &
     server=$!
     tries=100
