@@ -26,13 +26,12 @@
 enum {
     BATCH = 32,
     INTERRUPT_INTERVAL_US = 10,  // whoever pings measures it
-    IDLE_MS = 100,               // the longest sleep, should Ctrl-C come just before it
-    LAST_ANSWERS_MS = 500,       // the longest to wait at the end until the card has sent them
+    CHECK_MS = 1000,
+    IDLE_MS = 100,          // the longest sleep, should Ctrl-C come just before it
+    LAST_ANSWERS_MS = 500,  // the longest to wait at the end until the card has sent them
     MOST_PEERS = 64,
     LINK_LOCAL = 0,  // in host.ipv6
 };
-
-static const uint64_t COUNT_NS = 30ull * 1000 * 1000 * 1000;
 
 struct options {
     uint64_t seconds, count;  // 0 seconds: until stopped; 0 count: without end
@@ -188,17 +187,20 @@ static void receive_and_answer(struct echo *echo, int idle_ms) {
     mempool_free_batch(rest, rest_count);
 }
 
-static void answer_all(struct echo *echo) {
-    uint64_t now = clock_ns(), counted = now;
+static int answer_all(struct echo *echo) {
+    uint64_t now = clock_ns(), checked = now;
     uint64_t end = echo->options.seconds ? now + echo->options.seconds * 1000000000 : UINT64_MAX;
     for (; !cli_stop() && now < end && !enough(echo); now = clock_ns()) {
-        if (now - counted > COUNT_NS) {  // before the card's counters are full
-            nic_read_stats(echo->nic, &echo->stats);
-            counted = now;
+        if (now - checked >= CHECK_MS * 1000000ull) {
+            int error = nic_check(echo->nic);
+            if (error) return error;
+            nic_read_stats(echo->nic, &echo->stats);  // before the card's counters are full
+            checked = now;
         }
         uint64_t left_ms = (end - now) / 1000000 + 1;
         receive_and_answer(echo, left_ms < IDLE_MS ? (int)left_ms : IDLE_MS);
     }
+    return 0;
 }
 
 // The last answers may still be in the ring, or on their way to the wire.
@@ -211,21 +213,28 @@ static void send_the_rest(struct echo *echo) {
     }
 }
 
-// Who looks for an IPv6 address asks a multicast group, and a card receives no group unless it is told to.
-static void hear_solicitations(struct nic *nic) { nic_set_promiscuous(nic, true); }
+// Who looks for an IPv6 address asks a multicast group (RFC 2464, 7), and a card receives none unless it is told to.
+static int hear_solicitations(struct nic *nic, const struct host *host) {
+    int error = 0;
+    for (uint32_t i = 0; i < host->ipv6_count && !error; i++) {
+        const uint8_t *ip = host->ipv6[i], group[6] = {0x33, 0x33, 0xff, ip[13], ip[14], ip[15]};
+        error = nic_add_address(nic, group);
+    }
+    return error ? log_error(error, "%s cannot receive one more group", nic->device.address) : 0;
+}
 
 static int run(struct echo *echo) {
     nic_get_mac(echo->nic, echo->host.mac);
     link_local_of(echo->host.mac, echo->host.ipv6[LINK_LOCAL]);
-    hear_solicitations(echo->nic);
-    int error = interrupts_open(&echo->interrupts, echo->nic, INTERRUPT_INTERVAL_US);
+    int error = hear_solicitations(echo->nic, &echo->host);
+    if (!error) error = interrupts_open(&echo->interrupts, echo->nic, INTERRUPT_INTERVAL_US);
     if (error) return error;
     print_start(echo);
-    answer_all(echo);
+    error = answer_all(echo);
     send_the_rest(echo);
     print_summary(echo);
     interrupts_close(&echo->interrupts);
-    return 0;
+    return error;
 }
 
 static int echo_on_port(struct echo *echo) {

@@ -28,10 +28,12 @@ done
 try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap "$directory/refused.pcap"
 try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap --interrupts "$directory/refused.pcap"
 expect_packets 0 "$directory/refused.pcap"
+try 1 "$refused" scripts/sim --fault0 iommu 07-apps/echo
 
 # A card that is pulled out while a program waits for it.
 for option in --snaplen=100 --interrupts; do
     try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@600 07-apps/pcap $option "$directory/gone.pcap"
 done
+try 1 'the card does not answer any more' scripts/sim --mode stepped --fault0 unplugged@600 07-apps/echo
 
 finish
