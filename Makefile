@@ -13,7 +13,7 @@ endif
 
 chapters := 01-vfio 02-dma 03-mempool 04-rings 05-ixgbe 06-interrupts 07-apps
 programs := 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
-            07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/bench
+            07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat 07-apps/bench
 sim      := build/libsim82599.so build/sim82599d
 
 all: $(programs) $(sim)

@@ -10,7 +10,7 @@ interrupted() {
     rm -f "$directory"/{trace,out,err}
     scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
     pid=$!
-    wait_for 'sends|capturing|forwarding|answers for' "$directory/out" "$directory/err"
+    wait_for 'sends|capturing|forwarding|answers for|watching' "$directory/out" "$directory/err"
     sleep 0.5
     kill -"$signal" $pid
     wait $pid
@@ -39,6 +39,7 @@ expect_packets any "$directory/term.pcap"
 
 interrupted INT 07-apps/echo
 interrupted TERM 07-apps/echo
+interrupted INT 07-apps/stat
 
 # Killed the hard way, the file still ends with a whole packet.
 for delay in 0.1 0.2 0.3 0.4; do

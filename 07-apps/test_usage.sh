@@ -35,13 +35,16 @@ try 2 "--ip: :: cannot be the address of one host" 07-apps/echo --ip ::
 try 2 "--ip: 10.0.0.9 is one too many; there is room for 8" 07-apps/echo $(printf -- '--ip 10.0.0.%d ' 1 2 3 4 5 6 7 8 9)
 try 2 "--ip: fd00::8 is one too many.* the link-local" 07-apps/echo $(printf -- '--ip fd00::%d ' 1 2 3 4 5 6 7 8)
 try 2 "'05:00.0' is one argument too many" 07-apps/echo 04:00.0 05:00.0
+try 2 "unrecognized option.*bogus" 07-apps/stat --bogus
+try 2 "--queues: '17' is not a whole number from 1 to 16" 07-apps/stat --queues 17
+try 2 "'05:00.0' is one argument too many" 07-apps/stat 04:00.0 05:00.0
 for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
-    07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo; do
+    07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat; do
     try 0 '^usage: ' $program --help
     try 2 'not a PCI address' $program nonsense:00.0 $([[ $program =~ poll|stray|wait ]] && echo 05:00.0) $([[ $program =~ pcap ]] && echo nonsense)
 done
 
-for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo build/libsim82599.so; do
+for program in 01-vfio/probe 07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat build/libsim82599.so; do
     if ldd $program | grep -q 'lib.*san\.'; then continue; fi  # a sanitizer is a dependency, but not one of ours
     if ldd $program | grep -vE 'linux-vdso|ld-linux|ld-musl|libc\.|libpthread|libdl' >"$directory/out"; then not_ok "$program needs more than libc"; else ok; fi
 done

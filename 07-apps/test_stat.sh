@@ -1,0 +1,39 @@
+#!/bin/bash
+# The numbers that stat shows are those of the packets that were sent.
+. "$(dirname "$0")/testing.sh"
+
+# counted NAME: what the table at the end of the last program's output says.
+counted() { sed -n "s/^ *$1: //p" "$directory/out" | tail -n 1; }
+equal() { if [ "$2" = "$3" ]; then ok; else not_ok "$1 is '$2', not '$3'"; fi; }
+
+for mode in stepped threaded; do
+    try 0 '^NIC statistics of 0000:05:00.0 after' \
+        scripts/sim --mode $mode --wire1 generator:flows=64,rate=5000,size=100 07-apps/stat --seconds 2 --queues 2
+    sent=$(counted rx_pkts_nic)
+    equal "$mode: bytes, with CRC" "$(counted rx_bytes_nic)" $((sent * 104))
+    equal "$mode: is each queue in use" $(($(counted rx_queue_0_packets) > 0 && $(counted rx_queue_1_packets) > 0)) 1
+    equal "$mode: queues" "$(grep -c 'rx_queue_._packets' "$directory/out")" 2
+    if grep -Eq '^ +[0-9]+\.[0-9] s   rx .* missed 0   damaged 0   link 10000 Mbit/s   queues [1-9][0-9]* [1-9]' "$directory/out"; then ok; else not_ok "$mode: no line for a second"; fi
+done
+
+# What another program sends it counts to the last packet.
+scripts/sim --wire cable,alone=quiet 07-apps/stat --queues 4 >"$directory/stat" 2>"$directory/err" </dev/null &
+pid=$!
+wait_for watching "$directory/err"
+try 0 'only sends' 07-apps/loopsend --count 20000
+sleep 0.5
+kill -TERM $pid
+wait $pid || not_ok "stat ended with $?"
+cp "$directory/stat" "$directory/out"
+equal "packets from another program" "$(counted rx_pkts_nic)" 20000
+equal "and in the queues" $(($(counted rx_queue_0_packets) + $(counted rx_queue_1_packets) + $(counted rx_queue_2_packets) + $(counted rx_queue_3_packets))) 20000
+
+# On a terminal each table is written over the last one, and so is the list at the end.
+if command -v script >/dev/null; then
+    try 0 $'^\r?\e\\[[0-9]+A\e\\[JNIC statistics of' script -qec '07-apps/stat --seconds 2' /dev/null
+    if grep -Eq '^rx_queue_0_packets +[0-9]+ +[0-9]+' "$directory/out"; then ok; else not_ok "no table"; fi
+else
+    skip "there is no script, so no terminal either; on Debian: apt-get install bsdutils"
+fi
+
+finish
