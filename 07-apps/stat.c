@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "app.h"
@@ -21,6 +22,7 @@ enum {
     BATCH = 64,
     MOST_QUEUES = 16,
     MOST_COUNTERS = 128,
+    RING_SIZE = 1024,  // large, since nobody waits for the packets and this thread may be late
     LINE_MS = 1000,
     EMPTY_ROUNDS_BEFORE_NAP = 64,  // some microseconds: so there are no naps at high rates, when rings fill quickly
     NAP_US = 50,
@@ -97,15 +99,21 @@ static void begin_table(struct watch *watch) {
     watch->rows = 0;
 }
 
-// What has never counted anything is left out.
+static uint32_t terminal_rows(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row ? size.ws_row : UINT32_MAX;
+}
+
+// Without what has never counted anything, and what the terminal has no room for: that is in the list at the end.
 static void print_table(struct watch *watch) {
+    uint32_t room = terminal_rows();
     begin_table(watch);
     print_rates(watch);
     printf("\n%-32s %16s %14s\n", watch->nic->device.address, "total", "a second");
     watch->rows = 2;
     for (uint32_t i = 0; i < watch->now.count; i++) {
         const struct nic_counter *counter = &watch->now.counters[i];
-        if (!counter->value) continue;
+        if (!counter->value || watch->rows + 1 >= room) continue;
         printf("%-32s %16" PRIu64 " %14" PRIu64 "\n", counter->name, counter->value, a_second(watch, i));
         watch->rows++;
     }
@@ -158,7 +166,7 @@ static int run(struct watch *watch) {
 
 static int watch_port(struct watch *watch) {
     struct nic_host host;
-    const struct nic_config config = {.rx_queues = (uint32_t)watch->options.queues};
+    const struct nic_config config = {.rx_queues = (uint32_t)watch->options.queues, .rx_ring_size = RING_SIZE};
     int error = nic_host_open(&host);
     if (error) return error;
     error = nic_open(&host, watch->options.address, &config, &watch->nic);

@@ -32,6 +32,7 @@ run poll $both
 run wait $both
 run loopsend --count 20000 $both
 run loopsend --count 20000 --interrupts $both
+run /root/07-apps/stat --seconds 2 04:00.0
 
 check "setup-hugepages.sh" setup-hugepages.sh 16
 run loopsend --count 20000 $both
