@@ -41,14 +41,15 @@ if have ping iputils-ping; then
     printed '^ +192.0.2.1 asks who has 192.0.2.100: it is at 90:e2:ba:82:59:00$'
     printed '^ +2001:db8::1 asks who has 2001:db8::64: it is at 90:e2:ba:82:59:00$'
     printed '^ +[0-9]+ questions answered: ARP 1, ping 3, neighbour solicitation 1, IPv6 ping 3$'
+    # -w: until so many are answered, or a few more; without it, ping does not wait long for the last ones, and gives up on a busy machine.
     for address in 192.0.2.100 2001:db8::64; do
-        pings '^1000 packets transmitted, 1000 received' ping -q -f -c 1000 $address
-        pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -s 0 $address
-        pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -s 1001 $address
+        pings ' [1-9][0-9]{3} received' ping -q -f -c 1000 -w 30 $address
+        pings ' ([2-9]|[1-9][0-9]+) received' ping -q -c 2 -w 30 -i 0.01 -s 0 $address
+        pings ' ([2-9]|[1-9][0-9]+) received' ping -q -c 2 -w 30 -i 0.01 -s 1001 $address
     done
-    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -M do -s 1472 192.0.2.100
-    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 -M do -s 1452 2001:db8::64
-    pings '^2 packets transmitted, 2 received' ping -q -c 2 -i 0.01 fe80::92e2:baff:fe82:5900%wire0
+    pings ' ([2-9]|[1-9][0-9]+) received' ping -q -c 2 -w 30 -i 0.01 -M do -s 1472 192.0.2.100
+    pings ' ([2-9]|[1-9][0-9]+) received' ping -q -c 2 -w 30 -i 0.01 -M do -s 1452 2001:db8::64
+    pings ' ([2-9]|[1-9][0-9]+) received' ping -q -c 2 -w 30 -i 0.01 fe80::92e2:baff:fe82:5900%wire0
     try 1 '^1 packets transmitted, 0 received' scripts/ping ping -q -c 1 -W 1 -s 3000 192.0.2.100
     printed 'fragments 3$'
 fi

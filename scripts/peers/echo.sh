@@ -20,7 +20,7 @@ converse() {
     local listener=$! status=0 address size
     within 20 grep -q '^File: ' "$directory/dumpcap.err" || return
     for address in 192.0.2.100 2001:db8::64; do
-        for size in 0 1301; do ping -q -c 20 -i 0.01 -s $size $address || status=1; done
+        for size in 0 1301; do ping -q -c 20 -w 20 -i 0.01 -s $size $address || status=1; done
     done
     sleep 0.5 # what dumpcap has not yet read
     kill -INT $listener
@@ -43,9 +43,9 @@ check_conversation() {
     fi
     equal "the kernel's pings are answered while dumpcap listens" $status 0
     check "tshark finds nothing wrong with the conversation" nothing_wrong "$file"
-    equal "and an answer to each ping over IPv4" "$(counted "$file" 'icmp.type == 0 and icmp.resp_to and icmp.checksum.status == 1')" 40
-    equal "and to each over IPv6" "$(counted "$file" 'icmpv6.type == 129 and icmpv6.resp_to and icmpv6.checksum.status == 1')" 40
-    equal "and to no ping twice, or to none" "$(counted "$file" 'icmp.type == 0 or icmpv6.type == 129')" 80
+    at_least "right answers over IPv4" "$(counted "$file" 'icmp.type == 0 and icmp.resp_to and icmp.checksum.status == 1')" 40
+    at_least "right answers over IPv6" "$(counted "$file" 'icmpv6.type == 129 and icmpv6.resp_to and icmpv6.checksum.status == 1')" 40
+    equal "answers to nothing" "$(counted "$file" '(icmp.type == 0 and not icmp.resp_to) or (icmpv6.type == 129 and not icmpv6.resp_to)')" 0
 }
 
 if need tshark tshark && need tcpdump tcpdump && need capinfos wireshark-common; then
