@@ -86,7 +86,7 @@ test-vm: $(sim) $(addprefix build/static/,$(programs))  ## a real kernel's VFIO 
 test-peers: all  ## tcpdump, tshark and DPDK on our files, wire and NIC
 	scripts/test-peers
 
-bench: all  ## cycles per packet, and Mpps through the cable
+bench: all  ## cycles and instructions per packet, ours and DPDK's; and Mpps
 	scripts/bench
 
 # make chapter-3, or chapter-03: build one stage, and say how to run it.

@@ -226,6 +226,7 @@ static void the_script_turns_options_into_variables(void) {
     expect("scripts/sim --trace env", 0, "SIM82599_TRACE=-");
     expect("scripts/sim --trace=- env", 0, "SIM82599_TRACE=-");
     expect("scripts/sim --trace=/tmp/some-trace env", 0, "SIM82599_TRACE=text:/tmp/some-trace");
+    expect("scripts/sim --plain-doorbells env", 0, "SIM82599_PLAIN_DOORBELLS=1");
     expect("scripts/sim --report env", 0, "SIM82599_REPORT=1");
     expect("scripts/sim --fault unplugged env", 0, "SIM82599_FAULTS1=unplugged");
     expect("scripts/sim --wire generator:size=64 env", 0, "SIM82599_WIRE1=generator:size=64");
