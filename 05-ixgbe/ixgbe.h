@@ -23,7 +23,11 @@ struct ixgbe_tx_queue {
     uint64_t packets;
 } __attribute__((aligned(64)));
 
+// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets; they are read
+// first, so that one that goes out in between is a packet too many until the next time, and never one too few.
 enum ixgbe_counter {
+    IXGBE_TX_XON,
+    IXGBE_TX_XOFF,
     IXGBE_RX_PACKETS,
     IXGBE_TX_PACKETS,
     IXGBE_RX_BYTES,
@@ -39,8 +43,6 @@ enum ixgbe_counter {
     IXGBE_RX_CHECKSUM_ERRORS,
     IXGBE_RX_XON,
     IXGBE_RX_XOFF,
-    IXGBE_TX_XON,
-    IXGBE_TX_XOFF,
     IXGBE_COUNTERS
 };
 

@@ -14,6 +14,8 @@ static const struct {
     const char *name;
     uint32_t low, high;  // registers; no high one: 0
 } rows[IXGBE_COUNTERS] = {
+    [IXGBE_TX_XON] = {"tx_flow_control_xon", IXGBE_LXONTXC, 0},
+    [IXGBE_TX_XOFF] = {"tx_flow_control_xoff", IXGBE_LXOFFTXC, 0},
     [IXGBE_RX_PACKETS] = {"rx_pkts_nic", IXGBE_GPRC, 0},
     [IXGBE_TX_PACKETS] = {"tx_pkts_nic", IXGBE_GPTC, 0},
     [IXGBE_RX_BYTES] = {"rx_bytes_nic", IXGBE_GORCL, IXGBE_GORCH},
@@ -26,8 +28,6 @@ static const struct {
     [IXGBE_RX_TOO_LONG] = {"rx_long_length_errors", IXGBE_ROC, 0},
     [IXGBE_RX_TOO_SHORT] = {"rx_short_length_errors", IXGBE_RUC, 0},
     [IXGBE_RX_CHECKSUM_ERRORS] = {"rx_csum_offload_errors", IXGBE_XEC, 0},
-    [IXGBE_TX_XON] = {"tx_flow_control_xon", IXGBE_LXONTXC, 0},
-    [IXGBE_TX_XOFF] = {"tx_flow_control_xoff", IXGBE_LXOFFTXC, 0},
     [IXGBE_RX_XON] = {"rx_flow_control_xon", IXGBE_LXONRXCNT, 0},
     [IXGBE_RX_XOFF] = {"rx_flow_control_xoff", IXGBE_LXOFFRXCNT, 0},
     // Packets that a queue had no descriptor for, summed over the queues; see DROP_EN.
@@ -51,13 +51,15 @@ void ixgbe_accumulate_counters(struct ixgbe *ixgbe) {
 
 void ixgbe_read_stats(struct nic *nic, struct nic_stats *stats) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
+    enum { PAUSE_BYTES = 64 };
     const uint64_t *totals = ixgbe->totals;
     ixgbe_accumulate_counters(ixgbe);
+    uint64_t pauses = totals[IXGBE_TX_XON] + totals[IXGBE_TX_XOFF];
     *stats = (struct nic_stats){
         .rx_packets = totals[IXGBE_RX_PACKETS],
         .rx_bytes = totals[IXGBE_RX_BYTES],
-        .tx_packets = totals[IXGBE_TX_PACKETS],
-        .tx_bytes = totals[IXGBE_TX_BYTES],
+        .tx_packets = totals[IXGBE_TX_PACKETS] - pauses,
+        .tx_bytes = totals[IXGBE_TX_BYTES] - pauses * PAUSE_BYTES,
         .rx_missed = totals[IXGBE_RX_MISSED] + totals[IXGBE_RX_NO_DESCRIPTOR],
         .rx_errors = totals[IXGBE_RX_CRC_ERRORS] + totals[IXGBE_RX_LENGTH_ERRORS],
     };

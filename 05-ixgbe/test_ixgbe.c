@@ -104,6 +104,31 @@ static void bursts_are_held_back_not_lost(void) {
     close_cards();
 }
 
+// More than the receiver's ring and packet buffer hold, and nobody takes it out: the card asks for a pause. The
+// frames that it asks with are not ours.
+static void pauses_are_not_counted_as_packets(void) {
+    enum { FRAMES = 1200 };  // 512 for the ring, and 512 KiB
+    struct nic_stats stats;
+    uint8_t mac[6];
+    open_cards(NULL);
+    nic_get_mac(b, mac);
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        struct packet_buffer *buffer = frame(mac, LONGEST, i);
+        uint64_t deadline = clock_ns() + 2000000000ull;
+        while (!nic_transmit(a, 0, &buffer, 1) && clock_ns() < deadline) {
+        }
+    }
+    uint64_t later = clock_ns() + PATIENCE_MS * 1000000ull;
+    while (clock_ns() < later) nic_link_mbit(b);
+    for (uint32_t i = 0; i < FRAMES; i++) expect(LONGEST, i);
+    nic_read_stats(b, &stats);
+    CHECK_EQ(stats.rx_packets, FRAMES);
+    CHECK_EQ(stats.rx_missed, 0);
+    CHECK_EQ(stats.tx_packets, 0);
+    CHECK_EQ(stats.tx_bytes, 0);
+    close_cards();
+}
+
 // An application that gives no buffer back starves its card, and revives it when it does.
 static void an_exhausted_pool_starves_and_recovers(void) {
     enum { BUFFERS = 80, RING = 64 };
@@ -257,6 +282,7 @@ int main(void) {
     frames_of_all_lengths_arrive_whole();
     only_frames_for_us_are_received();
     bursts_are_held_back_not_lost();
+    pauses_are_not_counted_as_packets();
     an_exhausted_pool_starves_and_recovers();
     flows_are_spread_over_queues();
     a_received_buffer_is_sent_on();

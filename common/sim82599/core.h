@@ -430,6 +430,7 @@ static inline void tally_frame(struct tally *tally, const uint8_t *bytes, uint32
 }
 void count(struct sim_device *device, uint32_t offset, uint32_t n);
 void count_tallies(struct sim_device *device);
+void count_pause_sent(struct sim_device *device, bool wanted);
 void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);
 void count_undelivered(struct sim_device *device, unsigned queue);
 void count_queue_sent(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);

@@ -43,7 +43,7 @@ static void fifo_pop(struct fifo *fifo) {
 // 3.7.7.3.2: above the high-water mark this port asks its partner to pause, until it is below the low one.
 static void set_pause(struct sim_device *device, bool wanted) {
     device->pause_wanted = wanted;
-    count(device, wanted ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
+    count_pause_sent(device, wanted);
     observe_event(device, wanted ? "XOFF sent" : "XON sent");
 }
 

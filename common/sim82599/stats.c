@@ -55,6 +55,15 @@ void count_tallies(struct sim_device *device) {
     device->received = device->sent = (struct tally){0};
 }
 
+// The MAC makes PAUSE frames by itself, of 64 bytes, and counts them with the others that it sends. Linux's driver
+// and DPDK's take them off again.
+void count_pause_sent(struct sim_device *device, bool wanted) {
+    static const uint32_t counters[] = {IXGBE_GPTC, IXGBE_TPT, IXGBE_MPTC, IXGBE_PTC64};
+    for (unsigned i = 0; i < sizeof counters / sizeof *counters; i++) count(device, counters[i], 1);
+    count(device, wanted ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
+    count_bytes(device, IXGBE_GOTCL, IXGBE_GOTCH, 60, 1);
+}
+
 static uint32_t set_of(const struct sim_device *device, uint32_t map, unsigned queue) {
     return reg(device, map + queue / 4 * 4) >> (queue % 4 * 8) & 15;
 }

@@ -653,6 +653,12 @@ static void test_pause_between_the_watermarks(void) {
     while (held < 100 && !sim_pause_wanted(bench->device)) receive_udp(bench, 1514), held++;
     CHECK(held * 1514 < 0x8800 && held * 1514 > 0x7800);
     CHECK_EQ(rd(bench, IXGBE_LXOFFTXC), 1);
+    CHECK_EQ(rd(bench, IXGBE_GPTC), 1);  // it is a packet like others
+    CHECK_EQ(rd(bench, IXGBE_TPT), 1);
+    CHECK_EQ(rd(bench, IXGBE_MPTC), 1);
+    CHECK_EQ(rd(bench, IXGBE_PTC64), 1);
+    CHECK_EQ(rd(bench, IXGBE_GOTCL), 64);
+    CHECK_EQ(rd(bench, IXGBE_TXDGPC), 0);  // but not one that came from the host
     refill(bench, held / 4);
     CHECK(sim_pause_wanted(bench->device));
     refill(bench, held);
