@@ -555,7 +555,9 @@ void lint_queue_enabled(struct sim_device *device, enum sim_ring ring, unsigned 
 
 void lint_queue_disabled(struct sim_device *device, enum sim_ring ring, unsigned number) {
     struct port *port = port_of(device);
-    drop_shadow(&port->queues[ring][number % SIM_QUEUES]);
+    struct queue *queue = &port->queues[ring][number % SIM_QUEUES];
+    drop_shadow(queue);
+    queue->asked = false;  // it may have been told so in plain memory
     if (ring == SIM_RING_RX) port->waiting_since = 0;
 }
 

@@ -263,8 +263,11 @@ static void threaded(void) {
     tx_start();
     rx_start();
     disable(IXGBE_RXDCTL);
-    disable(IXGBE_TXDCTL);
+    registers[IXGBE_TXDCTL / 4] &= ~(uint32_t)IXGBE_TXDCTL_ENABLE;  // which nobody is told of
+    now_ns += 1000000;
+    settle();
     observe_map(device, IOVA, MEMORY, false);
+    reset();
 }
 
 // What must not. One function a rule, with the rule's name.
