@@ -28,7 +28,7 @@ static uint32_t receive_turn(uint32_t queue, uint32_t batch) {
 static uint32_t transmit_turn(uint32_t queue, uint32_t batch) {
     struct packet_buffer *buffers[LARGEST_BATCH];
     uint32_t count = mempool_alloc_batch(pool, buffers, batch);
-    for (uint32_t i = 0; i < count; i++) buffers[i]->length = frame_length;
+    for (uint32_t i = 0; i < count; i++) buffers[i]->length = (uint16_t)frame_length;
     uint32_t taken = nic_transmit(out, queue, buffers, count);
     mempool_free_batch(buffers + taken, count - taken);
     return taken;
@@ -49,7 +49,11 @@ static const struct operation operations[] = {
 
 static int open_ports(const struct rounds_options *options) {
     uint32_t queues = (uint32_t)options->queues, ring = (uint32_t)options->ring;
-    struct nic_config config = {queues, queues, ring, ring, 2 * ring + LARGEST_BATCH};
+    const struct nic_config config = {.rx_queues = queues,
+                                      .tx_queues = queues,
+                                      .rx_ring_size = ring,
+                                      .tx_ring_size = ring,
+                                      .rx_buffers = 2 * ring + LARGEST_BATCH};
     int error = nic_open(&host, options->addresses[0], &config, &in);
     if (!error) error = nic_open(&host, options->addresses[1], &config, &out);
     if (!error) error = mempool_create(&host.space, queues * ring + LARGEST_BATCH, MEMPOOL_DEFAULT_SIZE, &pool);
