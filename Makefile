@@ -12,8 +12,8 @@ CPPFLAGS += -DDEBUG
 endif
 
 chapters := 01-vfio 02-dma 03-mempool 04-rings 05-ixgbe 06-interrupts 07-apps
-programs := 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 06-interrupts/wait \
-            07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat 07-apps/bench
+programs := 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/segment 05-ixgbe/stray \
+            06-interrupts/wait 07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat 07-apps/bench
 sim      := build/libsim82599.so build/sim82599d
 
 all: $(programs) $(sim)
@@ -83,7 +83,7 @@ check: all  ## sanitizers, clang, valgrind, musl, aarch64, formatting
 test-vm: $(sim) $(addprefix build/static/,$(programs))  ## a real kernel's VFIO and IOMMU, and Linux's ixgbe, in a virtual machine
 	scripts/vm
 
-test-peers: all  ## tcpdump, tshark and DPDK on our files, wire and NIC
+test-peers: all build/05-ixgbe/test_offload  ## tcpdump, tshark and DPDK on our files, wire and NIC
 	scripts/test-peers
 
 bench: all  ## cycles and instructions per packet, ours and DPDK's; and Mpps

@@ -29,6 +29,7 @@ for event in attach_device_to_domain map; do echo 0 >$tracing/events/iommu/$even
 run pool 04:00.0
 run rings 04:00.0
 run poll $both
+run segment $both
 run wait $both
 run loopsend --count 20000 $both
 run loopsend --count 20000 --interrupts $both
