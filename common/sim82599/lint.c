@@ -372,6 +372,7 @@ static void judge_ctrl(struct port *port, uint32_t offset, uint32_t value) {
     if (!(value & (IXGBE_CTRL_RST | IXGBE_CTRL_LRST))) return;
     uint32_t unmasked = sim_peek(port->device, IXGBE_EIMS);
     if (unmasked) say(port, RULE_RESET_WHILE_UNMASKED, 0, "started a reset with EIMS=%x", unmasked);
+    if (!sim_every_access_seen(port->device)) return;  // a queue may have been disabled in plain memory
     for (unsigned ring = SIM_RING_TX; ring <= SIM_RING_RX; ring++)
         for (unsigned i = 0; i < SIM_QUEUES; i++)
             if (port->queues[ring][i].asked)
@@ -555,9 +556,7 @@ void lint_queue_enabled(struct sim_device *device, enum sim_ring ring, unsigned 
 
 void lint_queue_disabled(struct sim_device *device, enum sim_ring ring, unsigned number) {
     struct port *port = port_of(device);
-    struct queue *queue = &port->queues[ring][number % SIM_QUEUES];
-    drop_shadow(queue);
-    queue->asked = false;  // it may have been told so in plain memory
+    drop_shadow(&port->queues[ring][number % SIM_QUEUES]);
     if (ring == SIM_RING_RX) port->waiting_since = 0;
 }
 

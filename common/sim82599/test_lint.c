@@ -264,10 +264,8 @@ static void threaded(void) {
     rx_start();
     disable(IXGBE_RXDCTL);
     registers[IXGBE_TXDCTL / 4] &= ~(uint32_t)IXGBE_TXDCTL_ENABLE;  // which nobody is told of
-    now_ns += 1000000;
-    settle();
-    observe_map(device, IOVA, MEMORY, false);
     reset();
+    observe_map(device, IOVA, MEMORY, false);
 }
 
 // What must not. One function a rule, with the rule's name.
