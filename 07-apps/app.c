@@ -13,7 +13,7 @@ enum {
     FRAME_OVERHEAD = 20,  // preamble, start delimiter and gap: what a frame costs on the wire beyond itself
 };
 
-int app_addresses(int count, char *const texts[], char addresses[2][PCI_ADDRESS_SIZE]) {
+int app_addresses(int count, char *const texts[], char (*addresses)[PCI_ADDRESS_SIZE]) {
     if (count > 2) return log_error(-EINVAL, "'%s' is one address too many", texts[2]);
     for (int i = 0; i < count; i++) {
         int error = cli_pci_address(texts[i], addresses[i]);

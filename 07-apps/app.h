@@ -6,7 +6,7 @@
 
 // What is left of the command line after the options: up to two different addresses, over the defaults in
 // `addresses`. How many there were, or -EINVAL after saying what makes no sense.
-int app_addresses(int count, char *const texts[], char addresses[2][PCI_ADDRESS_SIZE]);
+int app_addresses(int count, char *const texts[], char (*addresses)[PCI_ADDRESS_SIZE]);
 
 // Until the port has a link, or -ENOLINK after ten seconds and saying so.
 int app_wait_for_link(const struct nic *nic);
