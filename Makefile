@@ -6,7 +6,7 @@
 #   make help      the rest
 
 CFLAGS   ?= -O2 -g
-override CFLAGS += -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -MMD -MP
+override CFLAGS += -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -pthread -MMD -MP
 ifdef DEBUG
 CPPFLAGS += -DDEBUG
 endif

@@ -97,8 +97,23 @@ check_one_queue() { # NAME 'OPTION OF scripts/sim...' LEAST
     done
     circulate $name "$3"
     expect_agreement $name "$3"
+    check_restart $name "$3"
     [ "$name" = threaded ] && check_filters $name && check_light $name && check_flow_control $name
     quit_testpmd $name 2
+}
+
+# Stopped, no port counts anything; started again, both do as before.
+check_restart() { # NAME LEAST
+    local name=$1 before
+    before=$(statistic $name 0 tx_good_packets)
+    tell $name 'port stop all' >/dev/null
+    tell $name start >/dev/null
+    equal "$name: a stopped port sends nothing" "$(statistic $name 0 tx_good_packets)" "$before"
+    tell $name 'port start all' >/dev/null
+    check "$name: started again, port 0 has a link" within 10 is_up $name 0 up
+    check "$name: and so has port 1" within 10 is_up $name 1 up
+    circulate $name $((before + $2))
+    expect_agreement $name $((before + $2))
 }
 
 # Frames to somebody else arrive only while the port is promiscuous, frames to its own address always. In this mode
@@ -205,6 +220,23 @@ kinds_and_queues() { # NAME
         }' | sort -u | paste -sd , | sed 's/,/, /g'
 }
 
+# What comes in at port 0 at a steady pace leaves at port 1, every frame of it, through four queues that RSS fills.
+check_paced_forwarding() {
+    local name=paced source=$directory/paced.pcap file=$directory/forwarded.pcap
+    check "$name: frames to port 0, 2000 a second" timeout 60 scripts/sim --wire generator:rate=2000,flows=64,size=300 07-apps/pcap --count 4000 "$source" 04:00.0
+    start_testpmd $name "--wire0 replay:$source --wire1 sink,record=$file" "$both" '--forward-mode=io --rxq=4 --txq=4 --no-flush-rx' || return
+    tell $name 'set fwd io retry' >/dev/null  # what waits already when it starts is more than a TX ring takes at once
+    tell $name start >/dev/null
+    within 20 statistics_over $name 1 tx_good_packets 3999
+    tell $name stop >/dev/null
+    equal "$name: packets in at port 0 and out at port 1" "$(statistic $name 0 rx_good_packets), $(statistic $name 1 tx_good_packets)" "4000, 4000"
+    equal "$name: nothing missed or damaged" "$(tell $name "show port xstats 0" | grep -E '_(errors|dropped|nombuf|no_dma_resources): [^0]')" ""
+    quit_testpmd $name 2
+    frame_bytes "$source" 1 1514 | sort >"$directory/expected"
+    frame_bytes "$file" 1 1514 | sort >"$directory/received"
+    check "$name: byte for byte" cmp "$directory/expected" "$directory/received"
+}
+
 # ---- DPDK at one end of the cable, we at the other -------------------------------------------------------------------
 
 # capture_on FILE [OPTION]...: pcap on port 1 in the background, in $capture.
@@ -287,6 +319,7 @@ if need dpdk-testpmd dpdk-dev; then
     check_one_queue stepped '--mode stepped' 2000
     check_queues_and_jumbo
     check_flow_rules
+    check_paced_forwarding
     check_dpdk_sends
     check_dpdk_receives
     check_offloads
