@@ -6,6 +6,8 @@
 // at its entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
 //
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
+// When a burst of frames arrives and nobody waits in the FIFO, it is passed by: the DMA engine takes each frame at
+// once.
 #include "classify.h"
 #include "core.h"
 #include "filter.h"
@@ -66,7 +68,7 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
     device->fifo_full = true;
 }
 
-// From the packet buffer to the driver's memory.
+// Into the driver's memory.
 
 // What happens to each frame is inlined into both loops that frames come from, the FIFO's and the wire's.
 #define INLINE inline __attribute__((always_inline))
@@ -240,7 +242,7 @@ bool receive_step(struct sim_device *device) {
     return done > 0;
 }
 
-// From the wire to the packet buffer.
+// From the wire.
 
 // What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
 static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
@@ -288,20 +290,20 @@ static void wait_in_fifo(struct sim_device *device, struct frame *frame, const u
     watch_watermarks(device);
 }
 
-// From the MAC to where frames belong. While none waits in the packet buffer and `straight` allows it, they go
-// through it without a stop, from the wire straight into the driver's memory; the first that has to wait makes all
-// behind it wait.
+// `straight`: frames may pass the packet buffer by while none waits there. The first that has to wait, or to be
+// edited, makes all behind it wait too.
 static unsigned take_in(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite,
                         bool straight) {
-    struct engine engines[RSS_QUEUES];
-    rest(engines);
     if (device->intake_stale) intake_refresh(device);
     if (!device->intake.open) {
-        if (sim_observed)
-            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames->length);
+        for (unsigned i = 0; sim_observed && i < count; i++) {
+            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames[i].length);
+        }
         return count;
     }
+    struct engine engines[RSS_QUEUES];
     if (device->fifo.used) straight = false;
+    if (straight) rest(engines);
     unsigned taken = 0;
     for (; taken < count && !(polite && device->pause_wanted); taken++) {
         const uint8_t *bytes = frames[taken].bytes;
@@ -318,7 +320,7 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
         }
         wait_in_fifo(device, &frame, bytes, length);
     }
-    finish(device, engines);
+    if (straight) finish(device, engines);
     return taken;
 }
 
