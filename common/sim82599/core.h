@@ -70,9 +70,10 @@ struct ring {
 static inline uint32_t ring_next(const struct ring *ring, uint32_t index) {
     return index + 1 == ring->size ? 0 : index + 1;
 }
-static inline uint32_t ring_pending(const struct ring *ring) {  // from head to tail
-    return ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
+static inline uint32_t ring_distance(const struct ring *ring, uint32_t from, uint32_t to) {
+    return to >= from ? to - from : to + ring->size - from;
 }
+static inline uint32_t ring_pending(const struct ring *ring) { return ring_distance(ring, ring->head, ring->tail); }
 
 // The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
 struct dma_window {
