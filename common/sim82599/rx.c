@@ -193,11 +193,16 @@ static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
-// A frame to its queue. True: it is done with, one way or the other. False: it waits.
-static INLINE bool deliver(struct sim_device *device, struct engine engines[RSS_QUEUES], const struct frame *frame,
-                           const uint8_t *bytes) {
+static INLINE struct engine *engine_for(struct sim_device *device, struct engine engines[RSS_QUEUES],
+                                        const struct frame *frame) {
     struct engine *engine = &engines[frame->queue];
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
+    return engine;
+}
+
+// A frame to its queue. True: it is done with, one way or the other. False: it waits.
+static INLINE bool deliver(struct sim_device *device, struct engine *engine, const struct frame *frame,
+                           const uint8_t *bytes) {
     if (!engine->runs) {
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
@@ -230,7 +235,7 @@ bool receive_step(struct sim_device *device) {
     unsigned done = 0;
     while (device->fifo.used && done < 2 * SIM_BATCH) {
         struct frame *frame = fifo_first(&device->fifo);
-        if (!deliver(device, engines, frame, frame->bytes)) break;
+        if (!deliver(device, engine_for(device, engines, frame), frame, frame->bytes)) break;
         fifo_pop(&device->fifo);
         done++;
     }
@@ -291,7 +296,8 @@ static void wait_in_fifo(struct sim_device *device, struct frame *frame, const u
 }
 
 // `straight`: frames may pass the packet buffer by while none waits there. The first that has to wait, or to be
-// edited, makes all behind it wait too.
+// edited, makes all behind it wait too. So does one for a queue that does not run: the driver may have turned it on
+// since this port's last turn, and the next will tell.
 static unsigned take_in(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite,
                         bool straight) {
     if (device->intake_stale) intake_refresh(device);
@@ -314,7 +320,8 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
         struct frame frame = {.length = (uint16_t)length};
         classify(device, bytes, length, &frame);
         if (straight) {
-            straight = !edited(device, &frame) && deliver(device, engines, &frame, bytes);
+            struct engine *engine = engine_for(device, engines, &frame);
+            straight = !edited(device, &frame) && engine->runs && deliver(device, engine, &frame, bytes);
             if (straight) continue;
             finish(device, engines);
         }
