@@ -148,7 +148,8 @@ struct gathered {
 
 enum { GATHERED_BYTES = 256 * 1024 + 1024, SEGMENT_BYTES = 64 * 1024 + 1024 };
 
-// Frames of one direction since the last batch ended; then they are added to the registers.
+// Frames of one direction that are not in the registers yet. They are added when somebody reads a counter, and often
+// enough that none overflows.
 struct tally {
     uint64_t bytes;  // CRCs not counted
     uint32_t frames, sizes[6], multicasts, broadcasts;
