@@ -71,9 +71,10 @@ struct ring {
 static inline uint32_t ring_next(const struct ring *ring, uint32_t index) {
     return index + 1 == ring->size ? 0 : index + 1;
 }
-static inline uint32_t ring_pending(const struct ring *ring) {  // from head to tail
-    return ring->tail >= ring->head ? ring->tail - ring->head : ring->tail + ring->size - ring->head;
+static inline uint32_t ring_distance(const struct ring *ring, uint32_t from, uint32_t to) {
+    return to >= from ? to - from : to + ring->size - from;
 }
+static inline uint32_t ring_pending(const struct ring *ring) { return ring_distance(ring, ring->head, ring->tail); }
 
 // The memory that the last DMA of a kind hit. Valid during one step only, so unmapping needs to wait no longer.
 struct dma_window {
@@ -166,7 +167,8 @@ struct gathered {
 
 enum { GATHERED_BYTES = 256 * 1024 + 1024, SEGMENT_BYTES = 64 * 1024 + 1024 };
 
-// Frames of one direction since the last batch ended; then they are added to the registers.
+// Frames of one direction that are not in the registers yet. They are added when somebody reads a counter, and often
+// enough that none overflows.
 struct tally {
     uint64_t bytes;  // CRCs not counted
     uint32_t frames, sizes[6], multicasts, broadcasts, wrong_checksums;

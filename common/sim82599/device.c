@@ -158,6 +158,7 @@ bool dma_allowed(const struct sim_device *device) {
 
 void device_reset(struct sim_device *device) {
     observe_reset(device);
+    count_tallies(device);  // so that none is left to be counted after the reset
     for (int timer = 0; timer < TIMERS; timer++) device->deadline_ns[timer] = SIM_NEVER;
     registers_reset(device);
     queues_reset(device);
@@ -221,7 +222,8 @@ bool sim_step(struct sim_device *device) {
     if (fault_now(device, FAULT_UNPLUGGED)) return false;
     run_timers(device);
     bool moved = false;
-    if (device->front.every_access_seen || device->scan || device->now_ns >= device->next_scan_ns) {
+    bool scan = device->front.every_access_seen || device->scan || device->now_ns >= device->next_scan_ns;
+    if (scan) {
         device->scan = false;
         device->next_scan_ns = device->now_ns + SCAN_NS;
         moved |= queues_scan(device);
@@ -231,7 +233,7 @@ bool sim_step(struct sim_device *device) {
     moved |= transmit_step(device);
     moved |= receive_step(device);
     interrupts_send(device);
-    count_tallies(device);
+    if (scan) count_tallies(device);
     dma_forget(device);
     return moved;
 }

@@ -74,7 +74,7 @@ void dma_ask_for_descriptors(const struct ring *ring, uint32_t from, uint32_t co
 void dma_ask_ahead(struct sim_device *device, const struct ring *of, uint16_t *asked) {
     const struct ring ring = *of;
     uint32_t index = *asked < ring.size ? *asked : ring.head, pending = ring_pending(&ring);
-    uint32_t ahead = ring_pending(&(struct ring){.size = ring.size, .head = ring.head, .tail = index});
+    uint32_t ahead = ring_distance(&ring, ring.head, index);
     if (ahead > pending) {  // the device has overtaken it, or the driver has moved the ring
         index = ring.head;
         ahead = 0;

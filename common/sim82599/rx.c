@@ -6,6 +6,8 @@
 // at its entry (counted in MPC). With SRRCTL.DROP_EN a queue gives up its frames instead (counted in QPRDC), see 7.1.
 //
 // The FIFO starts over at its first byte whenever it is empty, so with a driver that keeps up it stays in the cache.
+// When a burst of frames arrives and nobody waits in the FIFO, it is passed by: the DMA engine takes each frame at
+// once.
 #include "classify.h"
 #include "core.h"
 #include "filter.h"
@@ -67,7 +69,7 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
     device->fifo_full = true;
 }
 
-// From the packet buffer to the driver's memory.
+// Into the driver's memory.
 
 // What happens to each frame is inlined into both loops that frames come from, the FIFO's and the wire's.
 #define INLINE inline __attribute__((always_inline))
@@ -195,11 +197,16 @@ static uint32_t buffers_for(const struct engine *engine, uint32_t length) {
     return engine->buffer ? (length + engine->buffer - 1) / engine->buffer : UINT32_MAX;
 }
 
-// A frame to its queue. True: it is done with, one way or the other. False: it waits.
-static INLINE bool deliver(struct sim_device *device, struct engine engines[RSS_QUEUES], const struct frame *frame,
-                           const uint8_t *bytes) {
+static INLINE struct engine *engine_for(struct sim_device *device, struct engine engines[RSS_QUEUES],
+                                        const struct frame *frame) {
     struct engine *engine = &engines[frame->queue];
     if (!engine->queue) begin(device, engine, &device->queues[SIM_RING_RX][frame->queue]);
+    return engine;
+}
+
+// A frame to its queue. True: it is done with, one way or the other. False: it waits.
+static INLINE bool deliver(struct sim_device *device, struct engine *engine, const struct frame *frame,
+                           const uint8_t *bytes) {
     if (!engine->runs) {
         drop(device, frame, engine->queue->halted ? "receive queue is halted" : "receive queue is not enabled");
         return true;
@@ -232,7 +239,7 @@ bool receive_step(struct sim_device *device) {
     unsigned done = 0;
     while (device->fifo.used && done < 2 * SIM_BATCH) {
         struct frame *frame = fifo_first(&device->fifo);
-        if (!deliver(device, engines, frame, frame->bytes)) break;
+        if (!deliver(device, engine_for(device, engines, frame), frame, frame->bytes)) break;
         fifo_pop(&device->fifo);
         done++;
     }
@@ -244,7 +251,7 @@ bool receive_step(struct sim_device *device) {
     return done > 0;
 }
 
-// From the wire to the packet buffer.
+// From the wire.
 
 // What the host will see of the frame: perhaps without its VLAN tag, perhaps with its CRC.
 static void copy_edited(struct sim_device *device, struct frame *frame, const uint8_t *bytes, uint32_t length) {
@@ -292,20 +299,21 @@ static void wait_in_fifo(struct sim_device *device, struct frame *frame, const u
     watch_watermarks(device);
 }
 
-// From the MAC to where frames belong. While none waits in the packet buffer and `straight` allows it, they go
-// through it without a stop, from the wire straight into the driver's memory; the first that has to wait makes all
-// behind it wait.
+// `straight`: frames may pass the packet buffer by while none waits there. The first that has to wait, or to be
+// edited, makes all behind it wait too. So does one for a queue that does not run: the driver may have turned it on
+// since this port's last turn, and the next will tell.
 static unsigned take_in(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite,
                         bool straight) {
-    struct engine engines[RSS_QUEUES];
-    rest(engines);
     if (device->intake_stale) intake_refresh(device);
     if (!device->intake.open) {
-        if (sim_observed)
-            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames->length);
+        for (unsigned i = 0; sim_observed && i < count; i++) {
+            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames[i].length);
+        }
         return count;
     }
+    struct engine engines[RSS_QUEUES];
     if (device->fifo.used) straight = false;
+    if (straight) rest(engines);
     unsigned taken = 0;
     for (; taken < count && !(polite && device->pause_wanted); taken++) {
         const uint8_t *bytes = frames[taken].bytes;
@@ -319,13 +327,14 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
         if (__builtin_expect(frame.status & (IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E), 0))
             device->received.wrong_checksums++;
         if (straight) {
-            straight = !edited(device, &frame) && deliver(device, engines, &frame, bytes);
+            struct engine *engine = engine_for(device, engines, &frame);
+            straight = !edited(device, &frame) && engine->runs && deliver(device, engine, &frame, bytes);
             if (straight) continue;
             finish(device, engines);
         }
         wait_in_fifo(device, &frame, bytes, length);
     }
-    finish(device, engines);
+    if (straight) finish(device, engines);
     return taken;
 }
 
