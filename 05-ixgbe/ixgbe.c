@@ -157,12 +157,11 @@ static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
     set_ring(ixgbe, &rx->ring, ixgbe_rx_queue_reg(IXGBE_RDBAL, queue), ixgbe_rx_queue_reg(IXGBE_RDBAH, queue),
              ixgbe_rx_queue_reg(IXGBE_RDLEN, queue), ixgbe_rx_queue_reg(IXGBE_RDH, queue),
              ixgbe_rx_queue_reg(IXGBE_RDT, queue));
-    // 8.2.3.8.7: buffers of the size that the pool's really have, counted in KiB. With several
-    // queues, one that nobody empties must not hold up the others: then its packets are dropped (DROP_EN).
+    // 8.2.3.8.7: buffers of the size that the pool's really have, counted in KiB.
     ixgbe_write(ixgbe, ixgbe_rx_queue_reg(IXGBE_SRRCTL, queue),
                 IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT |
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
-                    (ixgbe->nic.rx_queues > 1 ? IXGBE_SRRCTL_DROP_EN : 0));
+                    (ixgbe->drop_when_full ? IXGBE_SRRCTL_DROP_EN : 0));
     if (ixgbe->remove_vlan) ixgbe_set(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_VME);
     int error = switch_queue(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), true, "enabling of an RX queue");
     if (error) return error;
@@ -382,7 +381,8 @@ int ixgbe_open(struct dma_space *space, const struct vfio_device *device, const 
                                     .rx_queues = config->rx_queues,
                                     .tx_queues = config->tx_queues},
                             .max_frame = config->max_frame,
-                            .remove_vlan = config->remove_vlan};
+                            .remove_vlan = config->remove_vlan,
+                            .drop_when_full = config->drop_when_full};
 
     error = vfio_region_map(device, VFIO_PCI_BAR0_REGION_INDEX, &ixgbe->bar, &ixgbe->bar_size);
     if (!error) error = allocate(ixgbe, config);

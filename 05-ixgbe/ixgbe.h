@@ -23,8 +23,8 @@ struct ixgbe_tx_queue {
     uint64_t packets;
 } __attribute__((aligned(64)));
 
-// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets; they are read
-// first, so that one that goes out in between is a packet too many until the next time, and never one too few.
+// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets; they are
+// read first, so that one that goes out in between is a packet too many until the next time, and never one too few.
 enum ixgbe_counter {
     IXGBE_TX_XON,
     IXGBE_TX_XOFF,
@@ -51,7 +51,7 @@ struct ixgbe {
     void *bar;
     size_t bar_size;
     uint32_t max_frame;
-    bool remove_vlan;
+    bool remove_vlan, drop_when_full;
     bool stopped;
     uint32_t addresses, ether_filters, flow_filters;  // how many of each are in use
     uint64_t totals[IXGBE_COUNTERS];

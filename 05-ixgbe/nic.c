@@ -18,7 +18,7 @@ static const struct driver {
     {IXGBE_VENDOR_ID, IXGBE_DEVICE_ID, ixgbe_open},
 };
 
-static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT, NIC_DEFAULT_FRAME, false};
+static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT, NIC_DEFAULT_FRAME, false, false};
 
 static struct nic_config with_defaults(const struct nic_config *wanted) {
     struct nic_config config = wanted ? *wanted : defaults;

@@ -27,6 +27,9 @@ struct nic_config {
     uint32_t rx_buffers;                  // of each RX queue's packet pool; default 2048
     uint32_t max_frame;                   // longest to receive, in bytes without CRC and VLAN tag; default 1514
     bool remove_vlan;                     // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
+    // What happens to a packet whose RX queue is full because nobody empties it. Off: it waits in the card, and all
+    // behind it, whatever their queue; if that lasts, the card asks its partner to pause. On: it is dropped.
+    bool drop_when_full;
 };
 
 // Since the card was opened. Bytes count whole frames with their CRC, as the card does.

@@ -224,7 +224,7 @@ static void counters_have_names(void) {
     uint8_t mac[6], broadcast[] = {255, 255, 255, 255, 255, 255};
     struct nic_counter few[2];
     struct nic_stats stats;
-    open_cards(&(struct nic_config){.rx_queues = QUEUES, .tx_queues = 2});
+    open_cards(&(struct nic_config){.rx_queues = QUEUES, .tx_queues = 2, .drop_when_full = true});
     nic_get_mac(b, mac);
     nic_set_promiscuous(b, true);
     for (uint32_t i = 0; i < 10; i++) {
@@ -262,6 +262,39 @@ static void counters_have_names(void) {
     close_cards();
 }
 
+// Queue 1 is full, and a frame for queue 2 waits behind those that it has no room for. Nothing is dropped.
+static void a_full_queue_holds_up_the_others(void) {
+    enum { FRAMES = 540 };  // and the ring has 511 descriptors
+    uint8_t mac[6];
+    struct packet_buffer *packet;
+    struct nic_stats stats;
+    open_cards(&(struct nic_config){.rx_queues = QUEUES});
+    nic_get_mac(b, mac);
+    CHECK_EQ(nic_steer(b, &(struct nic_flow){.ether_type = 0x88b5}, 1), 0);
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        packet = frame(mac, 100, i);
+        while (!nic_transmit(a, 0, &packet, 1)) {
+        }
+    }
+    packet = frame(mac, 100, 0);
+    ((uint8_t *)packet->data)[12] = 0x90;  // of another type, and so for queue 0
+    send(packet);
+    CHECK(receive(PATIENCE_MS) == NULL);
+    uint32_t received = 0, patience = 0;
+    while (received < FRAMES && patience++ < 1000000)
+        if (nic_receive(b, 1, &packet, 1)) {
+            mempool_free(packet);
+            received++;
+            patience = 0;
+        }
+    CHECK_EQ(received, FRAMES);
+    if (CHECK((packet = receive(2000)) != NULL)) mempool_free(packet);
+    nic_read_stats(b, &stats);
+    CHECK_EQ(stats.rx_missed, 0);
+    CHECK_EQ(stats.rx_packets, FRAMES + 1);
+    close_cards();
+}
+
 static void pause_can_be_read(void) {
     bool sends = false, obeys = false;
     open_cards(NULL);
@@ -277,6 +310,7 @@ int main(void) {
     rss_follows_key_and_table();
     flows_are_steered();
     counters_have_names();
+    a_full_queue_holds_up_the_others();
     pause_can_be_read();
     nic_host_close(&host);
     return test_summary();
