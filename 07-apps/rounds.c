@@ -15,7 +15,7 @@
 
 enum {
     PACKETS_PER_ROUND = 20480,
-    PACKETS_BETWEEN_YIELDS = 256,  // half of the smallest ring: no turn finds it empty, or full
+    PACKETS_BETWEEN_YIELDS = 256,  // over all queues, half of what their rings hold: no turn finds one empty, or full
     TIMEOUT_MS = 5000,
 };
 
@@ -77,7 +77,7 @@ static const char usage[] =
     "  --batch N      packets in one call of the driver, 1 to 256 (default: 1, 8, 32, 64 and 256)\n"
     "  --size BYTES   length of the frames that are sent, with their CRC: 64 to 1518 (default 64)\n"
     "  --queues N     queues of each port, visited in turn, 1 to 16 (default 1)\n"
-    "  --ring N       descriptors of each ring, 512 to 4096 (default 512)\n"
+    "  --ring N       descriptors of each ring, 64 to 4096, and 512 or more in those of all queues (default 512)\n"
     "  --rounds N     how often each is measured, 1 to 1000 (default 21)\n"
     "  --help         this text\n"
     "\n"
@@ -109,12 +109,16 @@ int rounds_parse(int argc, char **argv, struct rounds_options *options) {
         case 'b': error = cli_number("--batch", optarg, 1, LARGEST_BATCH, &options->batch); break;
         case 'z': error = cli_number("--size", optarg, 64, 1518, &options->size); break;
         case 'q': error = cli_number("--queues", optarg, 1, MOST_QUEUES, &options->queues); break;
-        case 'g': error = cli_number("--ring", optarg, 512, 4096, &options->ring); break;
+        case 'g': error = cli_number("--ring", optarg, 64, 4096, &options->ring); break;
         case 'r': error = cli_number("--rounds", optarg, 1, 1000, &options->rounds); break;
         case 'h': fputs(usage, stdout); exit(0);
         default: error = -EINVAL;  // getopt_long has said which option
         }
     }
+    if (!error && options->queues * options->ring < 2 * PACKETS_BETWEEN_YIELDS)
+        error =
+            log_error(-EINVAL, "--ring: %" PRIu64 " descriptors in each of %" PRIu64 " queues; together at least %d",
+                      options->ring, options->queues, 2 * PACKETS_BETWEEN_YIELDS);
     if (!error && argc != optind && argc - optind != 2) error = log_error(-EINVAL, "two addresses, or none");
     for (int i = 0; !error && i < argc - optind; i++)
         error = cli_pci_address(argv[optind + i], options->addresses[i]);
