@@ -39,11 +39,12 @@ int cli_number(const char *option, const char *text, uint64_t low, uint64_t high
     return 0;
 }
 
-static volatile sig_atomic_t stop_requested;
+// Atomic, since the kernel gives the signal to any of a program's threads.
+static bool stop_requested;
 
 static void request_stop(int signal_number) {
     (void)signal_number;
-    stop_requested = 1;
+    __atomic_store_n(&stop_requested, true, __ATOMIC_RELAXED);
 }
 
 void cli_stop_on_signals(void) {
@@ -53,4 +54,4 @@ void cli_stop_on_signals(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-bool cli_stop(void) { return stop_requested; }
+bool cli_stop(void) { return __atomic_load_n(&stop_requested, __ATOMIC_RELAXED); }
