@@ -35,6 +35,6 @@ for option in --snaplen=100 --interrupts; do
     try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@360 07-apps/pcap $option "$directory/gone.pcap"
 done
 try 1 'the card does not answer any more' scripts/sim --mode stepped --fault0 unplugged@600 07-apps/echo
-try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@2000 07-apps/stat
+try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@600 07-apps/stat
 
 finish
