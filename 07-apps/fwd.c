@@ -178,16 +178,24 @@ static bool enough(const struct forwarder *forwarder) {
     return forwarder->options.count && forwarded >= forwarder->options.count;
 }
 
-static void watch(struct forwarder *forwarder) {
+static int check_cards(struct nic *const ports[2]) {
+    int error = nic_check(ports[0]);
+    return error ? error : nic_check(ports[1]);
+}
+
+static int watch(struct forwarder *forwarder) {
     uint64_t now = forwarder->start_ns, line = now, seconds = forwarder->options.seconds;
     uint64_t end = seconds ? now + seconds * 1000000000 : UINT64_MAX;
-    while (!cli_stop() && now < end && !enough(forwarder)) {
+    int error = 0;
+    while (!cli_stop() && now < end && !enough(forwarder) && !error) {
         sleep_us(LOOK_MS * 1000);
         now = clock_ns();
         if (now - line < 1000000000) continue;
         print_line(forwarder, now, now - line);
         line = now;
+        error = check_cards(forwarder->ports);
     }
+    return error;
 }
 
 // All that is in a TX ring when the threads have ended is still to be sent.
@@ -209,15 +217,19 @@ static int run(struct forwarder *forwarder) {
     fflush(stdout);
     forwarder->start_ns = clock_ns();
     int error = start_lanes(forwarder);
-    if (!error) watch(forwarder);
+    if (error) {
+        stop_lanes(forwarder);
+        return error;
+    }
+    error = watch(forwarder);
     stop_lanes(forwarder);
     forwarder->end_ns = clock_ns();
-    if (error) return error;
     send_the_rest(forwarder);
-    error = print_summary(forwarder);
+    if (!error) error = check_cards(forwarder->ports);
+    int unsent = print_summary(forwarder);
     if (!(forwarder->stats[0].rx_packets + forwarder->stats[1].rx_packets))
         log_info("nothing came in at either port; is anybody sending?");
-    return error;
+    return error ? error : unsent;
 }
 
 // Both cards are still, and their rings are empty. A buffer that is not in its pool now is lost.

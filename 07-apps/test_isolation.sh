@@ -29,6 +29,9 @@ try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap "$directory/refused.pca
 try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap --interrupts "$directory/refused.pcap"
 expect_packets 0 "$directory/refused.pcap"
 try 1 "$refused" scripts/sim --fault0 iommu 07-apps/echo
+for option in --seconds=5 --count=100; do
+    try 1 "$refused" scripts/sim --wire generator:rate=1000 --fault1 iommu 07-apps/fwd $option
+done
 
 # A card that is pulled out while a program waits for it.
 for option in --snaplen=100 --interrupts; do
