@@ -39,7 +39,10 @@ static struct packet_buffer *make_packet(struct two_ports *ports) {
     packet->length = HEADERS;
     for (uint32_t left = DATA; left;) {
         struct packet_buffer *part = mempool_alloc(ports->pool);
-        if (!part) break;
+        if (!part) {
+            mempool_free(packet);
+            return NULL;
+        }
         part->length = (uint16_t)(left < MEMPOOL_DEFAULT_SIZE ? left : MEMPOOL_DEFAULT_SIZE);
         memset(part->data, 'x', part->length);
         left -= part->length;
@@ -64,6 +67,12 @@ static const char *verdict(uint32_t flags, uint32_t checked, uint32_t bad) {
     return !(flags & checked) ? "not checked" : flags & bad ? "WRONG" : "right";
 }
 
+// Somebody else may be on the wire, too.
+static bool is_segment(const struct packet_buffer *packet) {
+    const uint8_t *frame = packet->data;
+    return packet->length > 4 + HEADERS && get16(frame + 12) == 0x8100 && (get16(frame + 14) & 0xfff) == TAG;
+}
+
 static void print_segment(const struct packet_buffer *packet) {
     const uint8_t *frame = packet->data, *ip = frame + 18, *tcp = ip + 20;
     printf("received  %4u bytes, VLAN %u, IP length %4u, identification %u, TCP sequence number %4u%s\n",
@@ -81,10 +90,12 @@ static int run(struct two_ports *ports) {
     while (!error && received < SEGMENTS && clock_ns() < deadline && !cli_stop()) {
         struct packet_buffer *packet;
         if (!nic_receive(ports->to, 0, &packet, 1)) continue;
-        print_segment(packet);
-        if (packet->flags & (PACKET_IPV4_BAD | PACKET_L4_BAD)) error = -EIO;
+        if (is_segment(packet)) {
+            print_segment(packet);
+            if (packet->flags & (PACKET_IPV4_BAD | PACKET_L4_BAD)) error = -EIO;
+            received++;
+        }
         mempool_free(packet);
-        received++;
     }
     if (!error && received < SEGMENTS) error = log_error(-EIO, "%u of %d segments arrived", received, SEGMENTS);
     return error;
