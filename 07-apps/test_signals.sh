@@ -53,4 +53,8 @@ for delay in 0.1 0.2 0.3 0.4; do
     expect_packets any "$directory/killed.pcap"
 done
 
+# Without a standard error, no message gets into the file instead.
+timeout 60 07-apps/pcap --count 20 "$directory/silent.pcap" 2>&-
+expect_packets 20 "$directory/silent.pcap"
+
 finish

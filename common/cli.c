@@ -5,11 +5,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -47,7 +49,16 @@ static void request_stop(int signal_number) {
     __atomic_store_n(&stop_requested, true, __ATOMIC_RELAXED);
 }
 
+// The next file to be opened would take the place of a standard descriptor that is missing, and the messages with it.
+static void fill_standard_descriptors(void) {
+    int descriptor;
+    do descriptor = open("/dev/null", O_RDWR);
+    while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+    if (descriptor >= 0) close(descriptor);
+}
+
 void cli_stop_on_signals(void) {
+    fill_standard_descriptors();
     // SA_RESETHAND: the second signal finds the default action again.
     struct sigaction action = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
