@@ -36,6 +36,13 @@ fi
 
 try 7 'answers for 192.0.2.100' scripts/ping sh -c 'exit 7'  # the command's own exit code
 
+# It is killed, and nobody is left in its network: the pipe ends when all have ended who could write to it.
+exec 3< <(exec scripts/ping sleep 1 2>&1)
+pid=$!
+timeout 30 grep -q 'answers for' <&3
+kill -TERM $pid
+if timeout 30 cat <&3 >"$directory/out"; then ok; else not_ok "somebody goes on when scripts/ping has been killed"; fi
+
 if have ping iputils-ping; then
     pings '^3 packets transmitted, 3 received'  # both pings of `make ping`
     printed '^ +192.0.2.1 asks who has 192.0.2.100: it is at 90:e2:ba:82:59:00$'
