@@ -19,7 +19,7 @@ enum {
     TIMEOUT_MS = 5000,
 };
 
-// Cycles per packet of one round, or a negative number if packets stopped flowing.
+// Cycles per packet of one round, or a negative number if packets stopped flowing or somebody wants it to end.
 static double run_round(turn_t turn, uint32_t queues, uint32_t batch) {
     uint64_t cycles = 0, packets = 0, deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
     uint32_t queue = 0;
@@ -42,6 +42,7 @@ static double run_round(turn_t turn, uint32_t queues, uint32_t batch) {
 static int run_rounds(const struct rounds_options *options, const struct operation *operation, uint32_t batch) {
     for (uint64_t round = 0; round <= options->rounds; round++) {
         double cycles = run_round(operation->turn, (uint32_t)options->queues, batch);
+        if (cycles < 0 && cli_stop()) return log_error(-EINTR, "%s in batches of %u", operation->name, batch);
         if (cycles < 0)
             return log_error(-ETIMEDOUT,
                              "%s in batches of %u: too few packets within %d ms; does anything come in at %s?",
@@ -122,5 +123,8 @@ int rounds_parse(int argc, char **argv, struct rounds_options *options) {
     if (!error && argc != optind && argc - optind != 2) error = log_error(-EINVAL, "two addresses, or none");
     for (int i = 0; !error && i < argc - optind; i++)
         error = cli_pci_address(argv[optind + i], options->addresses[i]);
+    if (!error && !strcmp(options->addresses[0], options->addresses[1]))
+        error = log_error(-EINVAL, "%s cannot be both ends; these are the same port", options->addresses[0]);
+    if (error) log_info("bench --help tells what it understands");
     return error;
 }
