@@ -39,5 +39,6 @@ if [ "$(grep -c '<circle class="ours" cx="[0-9]*" cy="[0-9.]*" r="4"/>' "$direct
 if grep -q scalar "$directory/out" && ! grep -q 'DPDK, scalar' "$directory/out"; then ok; else not_ok "a line for what was not measured"; fi
 try 2 'usage: ' scripts/bench-report
 try 2 "'x' is not a number of runs" scripts/bench x
+try 0 '^usage: ' scripts/bench --help
 
 finish
