@@ -83,6 +83,8 @@ struct dma_window {
 };
 enum dma_kind { DMA_TX_RING, DMA_TX_DATA, DMA_RX_RING, DMA_RX_DATA, DMA_KINDS };
 
+enum { RSS_QUEUES = 16 };  // as many as frames can be led to, by RSS or by a filter
+
 // What RSS hashes of a packet, and how that is called in the write-back (7.1.2.8.1, 7.1.6.2).
 struct rss_kind {
     uint8_t type;  // IXGBE_RSS_TYPE_*

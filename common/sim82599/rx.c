@@ -84,7 +84,6 @@ struct engine {
     uint32_t frames;
     uint64_t bytes;
 };
-enum { RSS_QUEUES = 16 };  // that a frame can be led to
 
 static void rest(struct engine engines[RSS_QUEUES]) {
     for (unsigned n = 0; n < RSS_QUEUES; n++) engines[n].queue = NULL;

@@ -13,15 +13,14 @@ enum {
     PROTOCOL_UDP,
     PROTOCOL_SCTP,
     PROTOCOL_OTHER,
-    QUEUES = 16,  // that frames can be led to, see rx.c
 };
 
 // The bits of FTQF.MASK (8.2.3.7.19); one that is set says what is not compared.
 enum { ANY_SOURCE = 1, ANY_DESTINATION = 2, ANY_SOURCE_PORT = 4, ANY_DESTINATION_PORT = 8, ANY_PROTOCOL = 16 };
 
 static bool queue_exists(struct sim_device *device, uint32_t queue) {
-    if (queue >= QUEUES) observe_event(device, "a filter leads to a queue above 15, which is not implemented");
-    return queue < QUEUES;
+    if (queue >= RSS_QUEUES) observe_event(device, "a filter leads to a queue above 15, which is not implemented");
+    return queue < RSS_QUEUES;
 }
 
 static void gather_types(struct sim_device *device, struct steering *steering) {

@@ -223,7 +223,7 @@ static bool segmentation_makes_sense(const struct offload *offload, const struct
            offload->l4_type != IXGBE_TXC_L4T_SCTP;
 }
 
-// One frame of the gathered packet into `segment`. Returns its length.
+// Puts the next frame of the gathered packet together. Returns its length.
 static uint32_t build(struct sim_device *device, const struct offload *offload, uint8_t *frame, uint32_t *payload) {
     struct gathered *packet = &device->gathered;
     if (!offload->segment) {
