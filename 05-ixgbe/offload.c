@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "network_order.h"
+
 enum { ETHERNET = 14, VLAN_TAG = 4, IPV4 = 20, IPV6 = 40, IPV4_FRAGMENT = 0x3fff };
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, TYPE_VLAN = 0x8100 };
 
@@ -29,13 +31,6 @@ struct headers {
     uint32_t l2_length, l3_length, l4_length;
     const struct protocol *protocol;  // NULL: none that the card knows
 };
-
-static uint32_t get16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
-
-static void put16(uint8_t *at, uint32_t value) {
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
 
 static const struct protocol *find_protocol(uint8_t number) {
     for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)

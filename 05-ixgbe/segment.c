@@ -12,13 +12,11 @@
 #include "cli.h"
 #include "clock.h"
 #include "log.h"
+#include "network_order.h"
 #include "offload.h"
 #include "two_ports.h"
 
 enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 20, TIMEOUT_MS = 3000 };
-
-static uint32_t get16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
-static uint32_t get32(const uint8_t *at) { return get16(at) << 16 | get16(at + 2); }
 
 // Ethernet, IPv4 and TCP as in their RFCs. Lengths and checksums are left to offload_segments and the card.
 static void write_headers(uint8_t *frame, const struct two_ports *ports) {

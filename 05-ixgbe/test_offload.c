@@ -6,16 +6,13 @@
 
 #include <errno.h>
 
+#include "network_order.h"
 #include "offload.h"
 #include "test_cards.h"
 
 enum { TCP = 6, UDP = 17, SCTP = 132, MOST_HEADERS = 14 + 4 + 60 + 60 };
 
 static const uint8_t mac_b[6] = {0x90, 0xe2, 0xba, 0x82, 0x59, 0x01};
-
-static uint32_t get16(const uint8_t *at) { return (uint32_t)(at[0] << 8 | at[1]); }
-static uint32_t get32(const uint8_t *at) { return get16(at) << 16 | get16(at + 2); }
-static void put16(uint8_t *at, uint32_t value) { at[0] = (uint8_t)(value >> 8), at[1] = (uint8_t)value; }
 
 // ---- Packets ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "network_order.h"
+
 // The headers, as they lie in the frame. All members are bytes: so a struct has no gaps, may begin anywhere, and
 // means the same on every machine. Numbers are read and written by get16 and put16.
 struct ethernet {
@@ -62,13 +64,6 @@ enum {
 };
 
 static const uint8_t zeros[16];
-
-static uint32_t get16(const uint8_t bytes[2]) { return (uint32_t)bytes[0] << 8 | bytes[1]; }
-
-static void put16(uint8_t bytes[2], uint32_t value) {
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}
 
 static void swap(uint8_t *a, uint8_t *b, size_t size) {
     uint8_t spare[16];

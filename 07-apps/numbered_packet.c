@@ -4,17 +4,14 @@
 
 #include <string.h>
 
-enum { IP = 14, UDP = IP + 20, NUMBER = UDP + 8, INVERSE = NUMBER + 8, PATTERN = INVERSE + 8 };
+#include "network_order.h"
 
-static void put16(uint8_t *at, uint32_t value) {
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
+enum { IP = 14, UDP = IP + 20, NUMBER = UDP + 8, INVERSE = NUMBER + 8, PATTERN = INVERSE + 8 };
 
 // RFC 1071: the ones' complement sum over the header's 16-bit words.
 static uint32_t ip_checksum(const uint8_t *header) {
     uint32_t sum = 0;
-    for (int i = 0; i < 20; i += 2) sum += (uint32_t)header[i] << 8 | header[i + 1];
+    for (int i = 0; i < 20; i += 2) sum += get16(header + i);
     while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
     return ~sum & 0xffff;
 }
