@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "log.h"
 #include "nic.h"
+#include "software_nic.h"
 
 enum { TIMEOUT_MS = 5000 };
 
@@ -67,6 +68,7 @@ int main(int argc, char **argv) {
     struct rounds_options options;
     if (rounds_parse(argc, argv, &options)) return 2;
     frame_length = (uint32_t)options.size - FRAME_CRC;
+    if (!options.addresses_named) use_software_nic_with_wire(argv, "generator:flows=256");
     cli_stop_on_signals();
     int error = nic_host_open(&host);
     if (error) return 1;

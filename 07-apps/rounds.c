@@ -82,7 +82,9 @@ static const char usage[] =
     "  --rounds N     how often each is measured, 1 to 1000 (default 21)\n"
     "  --help         this text\n"
     "\n"
-    "IN and OUT are PCI addresses, " DEFAULT_ADDRESS " and " DEFAULT_ADDRESS_2 " if none are given.\n";
+    "IN and OUT are PCI addresses, " DEFAULT_ADDRESS " and " DEFAULT_ADDRESS_2
+    " if none are given; on the software NIC\n"
+    "a packet generator then sends to each of these.\n";
 
 static int set_operation(const char *name, const char **operation) {
     *operation = name;
@@ -121,6 +123,7 @@ int rounds_parse(int argc, char **argv, struct rounds_options *options) {
             log_error(-EINVAL, "--ring: %" PRIu64 " descriptors in each of %" PRIu64 " queues; together at least %d",
                       options->ring, options->queues, 2 * PACKETS_BETWEEN_YIELDS);
     if (!error && argc != optind && argc - optind != 2) error = log_error(-EINVAL, "two addresses, or none");
+    options->addresses_named = argc != optind;
     for (int i = 0; !error && i < argc - optind; i++)
         error = cli_pci_address(argv[optind + i], options->addresses[i]);
     if (!error && !strcmp(options->addresses[0], options->addresses[1]))

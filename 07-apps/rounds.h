@@ -22,6 +22,7 @@ struct rounds_options {
     uint64_t queues;        // of each port, visited in turn
     uint64_t ring;          // descriptors of a ring
     uint64_t rounds;        // that are measured; another one comes before and warms the caches
+    bool addresses_named;   // or the defaults
     char addresses[2][PCI_ADDRESS_SIZE];
 };
 

@@ -11,6 +11,7 @@ measure() { # OPERATION BATCH ROWS
 }
 measure '' '' 45
 measure '--operation forward' '--batch 8' 3
+try 0 'running on the software NIC' 07-apps/bench --operation forward --batch 32 --rounds 1
 try 1 'too few packets within' scripts/sim --mode manual --wire sink 07-apps/bench --operation receive
 try 2 "'reverse' is not receive, transmit or forward" 07-apps/bench --operation reverse
 try 2 "--batch: '257' is not" 07-apps/bench --batch 257
