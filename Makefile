@@ -94,7 +94,7 @@ chapter-%:
 	@$(MAKE) --no-print-directory chapter CHAPTER=$(filter $(patsubst 0%,%,$*)-% 0$(patsubst 0%,%,$*)-%,$(chapters))
 chapter: $(filter $(CHAPTER)/%,$(programs)) build/libsim82599.so
 	@$(if $(CHAPTER),,echo "there are chapters 1 to 7" >&2; exit 2)
-	@for program in $(filter $(CHAPTER)/%,$(programs)); do echo "now try:  scripts/sim $$program"; done
+	@for program in $(filter $(CHAPTER)/%,$(programs)); do echo "now try:  $$program"; done
 
 format:  ## lay the sources out as .clang-format says
 	clang-format -i $$(git ls-files '*.c' '*.h')
