@@ -1,4 +1,4 @@
-// ixgbe.h: the 82599 behind nic.h, for the files that need to see it: ixgbe.c here, and its interrupts in chapter 6.
+// ixgbe.h: the 82599 behind nic.h, for the files that need to see it: ixgbe*.c here, and in chapter 6.
 #pragma once
 
 #include "ixgbe_regs.h"
