@@ -326,8 +326,8 @@ static void test_a_burst_keeps_its_order(void) {
     bench_destroy(bench);
 }
 
-// Where nobody sees the driver's accesses, it reads at once that its queue is on. So it is on, also when the partner's
-// frames come before our next turn.
+// Where nobody sees the driver's accesses, it reads at once that its queue is on. So it is on, also when the
+// partner's frames come before our next turn.
 static void test_a_queue_is_on_as_soon_as_it_reads_so(void) {
     struct bench *bench = bench_create_seen(false);
     bring_up(bench);
