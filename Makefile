@@ -90,11 +90,12 @@ bench: all  ## cycles and instructions per packet, ours and DPDK's; and Mpps
 	scripts/bench
 
 # make chapter-3, or chapter-03: build one stage, and say how to run it.
+try_07-apps/pcap := 07-apps/pcap build/packets.pcap
 chapter-%:
 	@$(MAKE) --no-print-directory chapter CHAPTER=$(filter $(patsubst 0%,%,$*)-% 0$(patsubst 0%,%,$*)-%,$(chapters))
 chapter: $(filter $(CHAPTER)/%,$(programs)) build/libsim82599.so
 	@$(if $(CHAPTER),,echo "there are chapters 1 to 7" >&2; exit 2)
-	@for program in $(filter $(CHAPTER)/%,$(programs)); do echo "now try:  $$program"; done
+	@$(foreach program,$(filter $(CHAPTER)/%,$(programs)),echo "now try:  $(or $(try_$(program)),$(program))";)
 
 format:  ## lay the sources out as .clang-format says
 	clang-format -i $$(git ls-files '*.c' '*.h')
