@@ -1,9 +1,9 @@
 // ixgbe.c: the 82599, from power-on to packets and back to silence.
 //
 // The order is that of the datasheet's chapter 4.6, "Device Initialization": interrupts off, reset, wait for EEPROM
-// and DMA, MAC and link, statistics, receive unit, transmit unit. Each step is a function here, and they are called
-// from the table in ixgbe_open. What happens per packet is in the middle, and is short; what undoes it all is at the
-// end.
+// and DMA, MAC and link, statistics, receive unit, transmit unit. Each step is a function here, and the table
+// bring_up calls them in their order. What happens per packet is in the middle, and is short; what undoes it all is
+// at the end.
 //
 // How the card finds a packet: it knows the ring's IOVA from a register; in the ring it finds descriptors; in each
 // descriptor, a buffer's IOVA. It never sees a pointer of ours.

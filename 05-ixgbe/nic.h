@@ -182,5 +182,5 @@ int nic_check(const struct nic *nic);
 static inline uint32_t nic_link_mbit(const struct nic *nic) { return nic->ops->link_mbit(nic); }
 
 // Waits until the link is up. The speed in Mbit/s; 0 if it did not come up in time, which is no error: the other end
-// may be switched off.
-uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms);
+// may be switched off. Looks at `give_up` meanwhile, unless it is NULL, and then stops waiting.
+uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms, bool (*give_up)(void));

@@ -20,8 +20,8 @@ static inline void open_cards(const struct nic_config *config) {
         !CHECK_EQ(nic_open(&host, DEFAULT_ADDRESS_2, config, &b), 0) ||
         !CHECK_EQ(mempool_create(&host.space, MOST, MEMPOOL_DEFAULT_SIZE, &pool), 0))
         exit(test_summary());
-    CHECK_EQ(nic_wait_for_link(a, 5000), 10000);
-    CHECK_EQ(nic_wait_for_link(b, 5000), 10000);
+    CHECK_EQ(nic_wait_for_link(a, 5000, NULL), 10000);
+    CHECK_EQ(nic_wait_for_link(b, 5000, NULL), 10000);
 }
 
 static inline void close_cards(void) {

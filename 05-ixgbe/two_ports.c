@@ -16,7 +16,8 @@ enum { POOL_BUFFERS = 512, LINK_TIMEOUT_MS = 10000 };
 static int print_card(const char *what, const struct nic *nic) {
     uint8_t mac[6];
     nic_get_mac(nic, mac);
-    uint32_t mbit = nic_wait_for_link(nic, LINK_TIMEOUT_MS);
+    uint32_t mbit = nic_wait_for_link(nic, LINK_TIMEOUT_MS, cli_stop);
+    if (!mbit && cli_stop()) return -EINTR;
     if (!mbit) return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", nic->device.address);
     printf("%-4s %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, link up at %u Mbit/s\n", what, nic->device.address, mac[0],
            mac[1], mac[2], mac[3], mac[4], mac[5], mbit);

@@ -23,7 +23,7 @@ static void open_cards(uint32_t rx_queues, uint32_t interval_us) {
         !CHECK_EQ(mempool_create(&host.space, 2048, MEMPOOL_DEFAULT_SIZE, &pool), 0) ||
         !CHECK_EQ(interrupts_open(&interrupts, to, interval_us), 0))
         exit(test_summary());
-    CHECK(nic_wait_for_link(from, 5000) && nic_wait_for_link(to, 5000));
+    CHECK(nic_wait_for_link(from, 5000, NULL) && nic_wait_for_link(to, 5000, NULL));
 }
 
 static void close_cards(void) {

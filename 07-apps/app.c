@@ -25,7 +25,8 @@ int app_addresses(int count, char *const texts[], char (*addresses)[PCI_ADDRESS_
 }
 
 int app_wait_for_link(const struct nic *nic) {
-    if (nic_wait_for_link(nic, LINK_TIMEOUT_MS)) return 0;
+    if (nic_wait_for_link(nic, LINK_TIMEOUT_MS, cli_stop)) return 0;
+    if (cli_stop()) return -EINTR;
     return log_error(-ENOLINK, "%s has no link; is the cable plugged in?", nic->device.address);
 }
 

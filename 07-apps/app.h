@@ -8,7 +8,7 @@
 // `addresses`. How many there were, or -EINVAL after saying what makes no sense.
 int app_addresses(int count, char *const texts[], char (*addresses)[PCI_ADDRESS_SIZE]);
 
-// Until the port has a link, or -ENOLINK after ten seconds and saying so.
+// Until the port has a link. -ENOLINK after ten seconds and saying so, -EINTR on Ctrl-C.
 int app_wait_for_link(const struct nic *nic);
 
 // "   tx   2.24 Mpps  27.51 Gbit/s", without an end of line. Bytes are frames with their CRC, as cards count them;

@@ -60,7 +60,7 @@ static int open_ports(const struct rounds_options *options) {
     if (!error) error = mempool_create(&host.space, queues * ring + LARGEST_BATCH, MEMPOOL_DEFAULT_SIZE, &pool);
     if (error) return error;
     nic_set_promiscuous(in, true);
-    if (nic_wait_for_link(in, TIMEOUT_MS) && nic_wait_for_link(out, TIMEOUT_MS)) return 0;
+    if (nic_wait_for_link(in, TIMEOUT_MS, cli_stop) && nic_wait_for_link(out, TIMEOUT_MS, cli_stop)) return 0;
     return log_error(-ENOLINK, "%s and %s do not both have a link", options->addresses[0], options->addresses[1]);
 }
 

@@ -57,8 +57,17 @@ static void fill_standard_descriptors(void) {
     if (descriptor >= 0) close(descriptor);
 }
 
+// What was printed may have got lost, on a full disk for example. That must not look like success.
+static void check_standard_output(void) {
+    int error = fflush(stdout) ? -errno : ferror(stdout) ? -EIO : 0;
+    if (!error) return;
+    log_error(error, "standard output: not all that was printed has been written");
+    _exit(1);
+}
+
 void cli_stop_on_signals(void) {
     fill_standard_descriptors();
+    atexit(check_standard_output);
     // SA_RESETHAND: the second signal finds the default action again.
     struct sigaction action = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);

@@ -18,6 +18,7 @@ int cli_number(const char *option, const char *text, uint64_t low, uint64_t high
 
 // From now on SIGINT and SIGTERM only set cli_stop, which a program's loop looks at. A second one ends the program
 // the hard way, for the case that the loop hangs. Comes before the first file is opened: where a program was started
-// without a standard descriptor (2>&-), it opens /dev/null in its place.
+// without a standard descriptor (2>&-), it opens /dev/null in its place. And a program whose output could not be
+// written ends with exit code 1, after saying so.
 void cli_stop_on_signals(void);
 bool cli_stop(void);
