@@ -10,13 +10,13 @@
 #include "log.h"
 
 struct mempool {
-    struct dma_space *space;
-    struct dma_memory memory;
+    struct packet_buffer **free_stack;  // the free ones are [0, free_count)
+    uint32_t free_count;
     uint32_t count;
     uint32_t buffer_size;
-    uint32_t free_count;
-    struct packet_buffer **free_stack;  // the free ones are [0, free_count)
     struct packet_buffer *buffers;
+    struct dma_space *space;
+    struct dma_memory memory;
 #ifdef DEBUG
     bool *is_free;  // by index
 #endif

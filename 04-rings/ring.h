@@ -47,15 +47,16 @@ struct ring_group {
 };
 
 struct ring {
-    struct dma_memory memory;
     struct descriptor *descriptors;  // in DMA memory; written by the owner of each, see above
     struct packet_buffer **used;     // ours alone: the buffer behind each descriptor between head and tail
     struct ring_group *groups;       // ours alone, TX: at the first slot of each group
-    struct descriptor context;       // ours alone, TX: the last one that the device was told
     uint32_t size;                   // entries, a power of two
     // Both only grow; slot number and free space come from them by masking and subtracting, wrap-around included.
     uint32_t head;  // the oldest descriptor that we have not taken back
     uint32_t tail;  // the next one that we give away; the device knows it as the tail register
+    // What follows is rarely needed. A thread that visits many queues finds what is above in one cache line each.
+    struct descriptor context;  // ours alone, TX: the last one that the device was told
+    struct dma_memory memory;
 };
 
 struct tx_format {
@@ -109,9 +110,9 @@ static inline void ring_free_buffers(struct ring *ring, uint32_t position, uint3
 }
 
 // Both ends of a ring cost something to look at: a doorbell is a write across the bus, and DD a cache line that the
-// device has written. From an eighth of the ring on it is worth it.
+// device has written. From a quarter of the ring on it is worth it.
 static inline bool ring_is_worth_it(const struct ring *ring, uint32_t descriptors) {
-    return descriptors >= ring->size / 8;
+    return descriptors >= ring->size / 4;
 }
 
 #define RING_INLINE static inline __attribute__((always_inline))

@@ -13,14 +13,15 @@ static const uint32_t IXGBE_GONE = 0xffffffff;  // what every register of a card
 // A thread has a queue to itself, and so it has cache lines: nothing that one thread writes shares one with
 // another's.
 struct ixgbe_rx_queue {
-    struct ring ring;
+    uint64_t packets;
     struct mempool *pool;
-    uint64_t packets, broken;
+    struct ring ring;
+    uint64_t broken;
 } __attribute__((aligned(64)));
 
 struct ixgbe_tx_queue {
-    struct ring ring;
     uint64_t packets;
+    struct ring ring;
 } __attribute__((aligned(64)));
 
 // In the order in which they are read. The card counts the PAUSE frames that it sends among its packets; they are
