@@ -103,8 +103,13 @@ check_one_queue() { # NAME 'OPTION OF scripts/sim...' LEAST
 }
 
 # Stopped, no port counts anything; started again, both do as before.
+#
+# Told of a link that changes, DPDK looks at it once more, up to four seconds later, and then wants interrupts again. If
+# the port was stopped and started meanwhile, it forgets at that which ones, and never hears of its link again
+# (ixgbe_dev_interrupt_delayed_handler, which ixgbe_dev_stop does not cancel). So it may look first.
 check_restart() { # NAME LEAST
     local name=$1 before
+    sleep 5
     before=$(statistic $name 0 tx_good_packets)
     tell $name 'port stop all' >/dev/null
     tell $name start >/dev/null
