@@ -16,7 +16,7 @@
 #include "ixgbe_regs.h"
 #include "test.h"
 
-enum { MESSAGES = 200000, SECONDS = 20, PAGE = 4096, MEMORY = 64 * PAGE, SERVERS = 2 };
+enum { MESSAGES = 100000, SECONDS = 20, PAGE = 4096, MEMORY = 64 * PAGE, SERVERS = 2 };
 #define IOVA UINT64_C(0x100000)
 
 static char path[SERVERS][64];
