@@ -20,20 +20,15 @@ done
 # Everything refused, from the first DMA on or later, at either end of the cable.
 try 1 "$refused" scripts/sim --fault0 iommu 05-ixgbe/poll
 try 1 "$refused" scripts/sim --fault1 iommu 06-interrupts/wait
-for port in 0 1; do
-    try 1 "$refused" scripts/sim --fault$port iommu 07-apps/loopsend --count 100
-done
+try 1 "$refused" scripts/sim --fault0 iommu 07-apps/loopsend --count 100
 try 1 "$refused" scripts/sim --mode stepped --fault1 iommu@900 07-apps/loopsend --interrupts
-try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap "$directory/refused.pcap"
 try 1 "$refused" scripts/sim --fault1 iommu 07-apps/pcap --interrupts "$directory/refused.pcap"
 expect_packets 0 "$directory/refused.pcap"
 try 1 "$refused" scripts/sim --fault0 iommu 07-apps/echo
 try 1 "$refused" scripts/sim --wire generator:rate=1000 --fault1 iommu 07-apps/fwd --seconds 5
 
 # A card that is pulled out while a program waits for it.
-for option in --snaplen=100 --interrupts; do
-    try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@360 07-apps/pcap $option "$directory/gone.pcap"
-done
+try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@360 07-apps/pcap "$directory/gone.pcap"
 try 1 'the card does not answer any more' scripts/sim --mode stepped --fault0 unplugged@600 07-apps/echo
 try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@600 07-apps/stat
 
