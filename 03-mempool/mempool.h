@@ -61,7 +61,7 @@ struct packet_buffer {
     union {
         uint64_t received[2];  // what follows, as the 82599 writes it into a descriptor (7.1.6.2)
         struct {
-            uint32_t type;      // of a received packet: PACKET_TYPE_*
+            uint32_t type;      // of a received packet: what the card took it for (7.1.6.2)
             uint32_t rss_hash;  // of a received packet's addresses and ports, if the card has several RX queues
             uint32_t flags;     // of a received packet: PACKET_VLAN_REMOVED and so on
             uint16_t length;    // bytes of data in use, in this buffer

@@ -81,6 +81,7 @@ enum {  // FTQF.PROTOCOL (8.2.3.7.19)
     IXGBE_FTQF_TCP = 0,
     IXGBE_FTQF_UDP = 1,
     IXGBE_FTQF_SCTP = 2,
+    IXGBE_FTQF_OTHER = 3,
 };
 
 enum {  // MRQC.MRQE (8.2.3.7.12)

@@ -8,13 +8,6 @@
 // gathered, in the order in which they count, when software has written one of their registers.
 #include "core.h"
 
-enum {
-    PROTOCOL_TCP,
-    PROTOCOL_UDP,
-    PROTOCOL_SCTP,
-    PROTOCOL_OTHER,
-};
-
 // The bits of FTQF.MASK (8.2.3.7.19); one that is set says what is not compared.
 enum { ANY_SOURCE = 1, ANY_DESTINATION = 2, ANY_SOURCE_PORT = 4, ANY_DESTINATION_PORT = 8, ANY_PROTOCOL = 16 };
 
@@ -88,15 +81,15 @@ static bool matches(const struct tuple_filter *filter, const struct tuple_filter
 }
 
 static uint8_t protocol_of(const struct frame *frame) {
-    if (frame->info & IXGBE_RXD_INFO_TCP) return PROTOCOL_TCP;
-    if (frame->info & IXGBE_RXD_INFO_UDP) return PROTOCOL_UDP;
-    return frame->info & IXGBE_RXD_INFO_SCTP ? PROTOCOL_SCTP : PROTOCOL_OTHER;
+    if (frame->info & IXGBE_RXD_INFO_TCP) return IXGBE_FTQF_TCP;
+    if (frame->info & IXGBE_RXD_INFO_UDP) return IXGBE_FTQF_UDP;
+    return frame->info & IXGBE_RXD_INFO_SCTP ? IXGBE_FTQF_SCTP : IXGBE_FTQF_OTHER;
 }
 
 // A fragment, or a packet of some other protocol, has no ports, and so matches no filter that compares them.
 static void steer_by_tuple(const struct steering *steering, const uint8_t *ip, struct frame *frame) {
     struct tuple_filter packet = {.protocol = protocol_of(frame)};
-    bool has_ports = packet.protocol != PROTOCOL_OTHER;
+    bool has_ports = packet.protocol != IXGBE_FTQF_OTHER;
     const uint8_t *ports = ip + (ip[0] & 15) * 4;
     memcpy(&packet.source, ip + 12, 4);
     memcpy(&packet.destination, ip + 16, 4);
