@@ -27,8 +27,8 @@ enum {
     BATCH = 32,
     INTERRUPT_INTERVAL_US = 10,  // whoever pings measures it
     CHECK_MS = 1000,
-    IDLE_MS = 100,          // the longest sleep, should Ctrl-C come just before it
-    LAST_ANSWERS_MS = 500,  // the longest to wait at the end until the card has sent them
+    IDLE_MS = 100,           // the longest sleep, should Ctrl-C come just before it
+    LAST_ANSWERS_MS = 2000,  // the longest to wait at the end until the card has sent them
     MOST_PEERS = 64,
     LINK_LOCAL = 0,  // in host.ipv6
 };
