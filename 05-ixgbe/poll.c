@@ -84,5 +84,6 @@ static int run(struct two_ports *ports) {
 }
 
 int main(int argc, char **argv) {
-    return two_ports_main(argc, argv, "Sends a few packets from one port to the other and prints what arrives.", run);
+    return two_ports_main(argc, argv, "Sends a few packets from one port to the other and prints what arrives.",
+                          false, run);
 }

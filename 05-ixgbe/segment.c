@@ -6,6 +6,7 @@
 // here.
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,9 +21,11 @@ enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 
 
 // Ethernet, IPv4 and TCP as in their RFCs. Lengths and checksums are left to offload_segments and the card.
 static void write_headers(uint8_t *frame, const struct two_ports *ports) {
+    static const uint8_t somebody_else[6] = {0x02, 0, 0, 0, 0, 0x02};
     static const uint8_t ip[] = {0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2};
     static const uint8_t tcp[] = {0x10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0};
-    nic_get_mac(ports->to, frame);
+    memcpy(frame, somebody_else, sizeof somebody_else);
+    if (ports->to) nic_get_mac(ports->to, frame);
     nic_get_mac(ports->from, frame + 6);
     frame[12] = 0x08, frame[13] = 0x00;
     memcpy(frame + 14, ip, sizeof ip);
@@ -81,10 +84,10 @@ static void print_segment(const struct packet_buffer *packet) {
            verdict(packet->flags, PACKET_L4_CHECKED, PACKET_L4_BAD));
 }
 
-static int run(struct two_ports *ports) {
-    int error = send_packet(ports);
+static int receive_segments(struct two_ports *ports) {
     uint64_t deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
     uint32_t received = 0;
+    int error = 0;
     while (!error && received < SEGMENTS && clock_ns() < deadline && !cli_stop()) {
         struct packet_buffer *packet;
         if (!nic_receive(ports->to, 0, &packet, 1)) continue;
@@ -99,6 +102,27 @@ static int run(struct two_ports *ports) {
     return error;
 }
 
+static int count_segments(struct two_ports *ports) {
+    uint64_t deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
+    struct nic_stats stats;
+    do {
+        sleep_us(1000);
+        nic_read_stats(ports->from, &stats);
+    } while (stats.tx_packets < SEGMENTS && clock_ns() < deadline && !cli_stop());
+    printf("sent by the card: %" PRIu64 " packets, %" PRIu64 " bytes with their CRCs\n", stats.tx_packets,
+           stats.tx_bytes);
+    return stats.tx_packets == SEGMENTS ? 0 : log_error(-EIO, "there should be %d", SEGMENTS);
+}
+
+static int run(struct two_ports *ports) {
+    int error = send_packet(ports);
+    if (error) return error;
+    return ports->to ? receive_segments(ports) : count_segments(ports);
+}
+
 int main(int argc, char **argv) {
-    return two_ports_main(argc, argv, "Lets the card cut a long packet into segments, and shows what arrives.", run);
+    return two_ports_main(argc, argv,
+                          "Lets the card cut a long packet into segments, and shows what arrives at the other port. "
+                          "With FROM\nalone it only sends, to 192.0.2.2 at 02:00:00:00:00:02 in VLAN 42.",
+                          true, run);
 }

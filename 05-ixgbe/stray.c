@@ -118,5 +118,5 @@ static int run(struct two_ports *ports) {
 
 int main(int argc, char **argv) {
     return two_ports_main(argc, argv, "Gives the cards an address that was never mapped, for receiving and sending.",
-                          run);
+                          false, run);
 }

@@ -24,13 +24,13 @@ static int print_card(const char *what, const struct nic *nic) {
     return 0;
 }
 
-static int run_on_ports(struct two_ports *ports, char addresses[2][PCI_ADDRESS_SIZE],
+static int run_on_ports(struct two_ports *ports, char addresses[2][PCI_ADDRESS_SIZE], bool both,
                         int (*run)(struct two_ports *ports)) {
     int error = nic_open(&ports->host, addresses[0], NULL, &ports->from);
-    if (!error) error = nic_open(&ports->host, addresses[1], NULL, &ports->to);
+    if (!error && both) error = nic_open(&ports->host, addresses[1], NULL, &ports->to);
     if (!error) error = mempool_create(&ports->host.space, POOL_BUFFERS, MEMPOOL_DEFAULT_SIZE, &ports->pool);
     if (!error) error = print_card("from", ports->from);
-    if (!error) error = print_card("to", ports->to);
+    if (!error && both) error = print_card("to", ports->to);
     if (!error) error = run(ports);
     nic_close(ports->from);
     nic_close(ports->to);
@@ -38,18 +38,19 @@ static int run_on_ports(struct two_ports *ports, char addresses[2][PCI_ADDRESS_S
     return error;
 }
 
-int two_ports_main(int argc, char **argv, const char *what_it_does, int (*run)(struct two_ports *ports)) {
+int two_ports_main(int argc, char **argv, const char *what_it_does, bool one_will_do,
+                   int (*run)(struct two_ports *ports)) {
     char addresses[2][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2};
     bool help = argc == 2 && !strcmp(argv[1], "--help");
-    if (help || (argc != 1 && argc != 3)) {
+    if (help || argc > 3 || (argc == 2 && !one_will_do)) {
         fprintf(help ? stdout : stderr,
-                "usage: %s [FROM TO]\n%s\nFROM and TO are PCI addresses, %s and %s if none are given.\n", argv[0],
-                what_it_does, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2);
+                "usage: %s %s\n%s\nFROM and TO are PCI addresses, %s and %s if none are given.\n", argv[0],
+                one_will_do ? "[FROM [TO]]" : "[FROM TO]", what_it_does, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2);
         return help ? 0 : 2;
     }
     for (int i = 1; i < argc; i++)
         if (cli_pci_address(argv[i], addresses[i - 1])) return 2;
-    if (!strcmp(addresses[0], addresses[1])) {
+    if (argc == 3 && !strcmp(addresses[0], addresses[1])) {
         log_error(-EINVAL, "%s cannot be both ends", addresses[0]);
         return 2;
     }
@@ -59,7 +60,7 @@ int two_ports_main(int argc, char **argv, const char *what_it_does, int (*run)(s
     struct two_ports ports = {0};
     int error = nic_host_open(&ports.host);
     if (error) return 1;
-    error = run_on_ports(&ports, addresses, run);
+    error = run_on_ports(&ports, addresses, argc != 2, run);
     nic_host_close(&ports.host);
     return error ? 1 : 0;
 }

@@ -117,5 +117,6 @@ static int run(struct two_ports *ports) {
 }
 
 int main(int argc, char **argv) {
-    return two_ports_main(argc, argv, "Receives bursts of packets, and sleeps until an interrupt in between.", run);
+    return two_ports_main(argc, argv, "Receives bursts of packets, and sleeps until an interrupt in between.", false,
+                          run);
 }

@@ -11,6 +11,7 @@ for mode in stepped threaded; do
     try 0 'packets sent, [0-9]+ received, in order' $sim 04-rings/rings
     try 0 'received 5 of 5' $sim 05-ixgbe/poll
     try 0 'VLAN 42, IP length 1240, identification 2, TCP sequence number 2800, PSH' $sim 05-ixgbe/segment
+    try 0 'sent by the card: 3 packets, 4186 bytes' $sim 05-ixgbe/segment 05:00.0
     try 0 '2000 sent, 2000 received' $sim 06-interrupts/wait
     try 0 '20000 received, 0 lost, 0 reordered, 0 corrupt; the card counted 20000 received, 0 missed' \
         $sim 07-apps/loopsend --count 20000

@@ -39,6 +39,8 @@ try 2 "unrecognized option.*bogus" 07-apps/stat --bogus
 try 2 "--queues: '17' is not a whole number from 1 to 16" 07-apps/stat --queues 17
 try 2 "'05:00.0' is one argument too many" 07-apps/stat 04:00.0 05:00.0
 try 2 'same port' 07-apps/bench 04:00.0 0000:04:00.0
+try 2 'usage: 05-ixgbe/poll \[FROM TO\]' 05-ixgbe/poll 04:00.0
+try 2 'cannot be both ends' 05-ixgbe/segment 04:00.0 0000:04:00.0
 for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 05-ixgbe/segment 06-interrupts/wait \
     07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat; do
     try 0 '^usage: ' $program --help

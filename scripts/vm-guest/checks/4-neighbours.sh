@@ -60,6 +60,33 @@ check "pcap's interrupts came through the kernel's vectors" fired /tmp/vectors
 show tail -n 3 /tmp/pcap.txt
 show tail -n 5 /tmp/pcap.out
 
+# Our card cuts a long packet into segments, and puts tag and checksums in. Linux adds the checksums up itself, takes each
+# segment for what it is, and answers with a reset, since it knows no such connection.
+tcp_count() { # NAME: of one of Linux's own TCP counters
+    awk -v name="$1" '$1 == "Tcp:" && !column { for (i = 2; i <= NF; i++) if ($i == name) column = i; next }
+        $1 == "Tcp:" { print $column }' /proc/net/snmp
+}
+tcp_counts() { echo "$(tcp_count InSegs) $(tcp_count OutRsts) $(tcp_count InErrs) $(tcp_count InCsumErrors)"; }
+has_reset() { [ "$(tcp_count OutRsts)" -ge "$1" ]; }
+
+ip link set port1 down
+ip link set port1 address 02:00:00:00:00:02
+ethtool -K port1 rx off gro off
+ip link add link port1 name vlan42 type vlan id 42
+ip addr add 192.0.2.2/24 dev vlan42
+ip link set port1 up
+ip link set vlan42 up
+read -r segments resets errors wrong <<EOF
+$(tcp_counts)
+EOF
+check "segment sends 4000 bytes of TCP data to Linux in one packet" timeout 60 segment $ours
+indent <"$output"
+within 5 has_reset $((resets + 3))
+expect "  Linux's counts of segments, resets, errors and wrong checksums" "$(tcp_counts)" \
+    "$((segments + 3)) $((resets + 3)) $errors $wrong"
+ip link del vlan42
+ethtool -K port1 rx on gro on
+
 # Linux finds our driver by itself now, by ARP and by neighbour discovery, and pings it. The path is there because the
 # shell has an echo of its own.
 ip neigh flush dev port1 nud all
