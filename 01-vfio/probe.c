@@ -3,7 +3,6 @@
 // Opens every device named on the command line in one container, prints what VFIO says about it, and, if it is an
 // 82599, maps its registers and reads the first two things a NIC has to tell: its MAC address and its link.
 
-#include <endian.h>
 #include <errno.h>
 #include <linux/pci_regs.h>
 #include <stdio.h>
@@ -20,12 +19,10 @@
 
 enum { MOST_DEVICES = 8 };
 
-static const char *const region_names[] = {"BAR0", "BAR1", "BAR2", "BAR3", "BAR4", "BAR5", "ROM", "config", "VGA"};
+static const char *const region_names[] = {"BAR0", "BAR1", "BAR2", "BAR3", "BAR4", "BAR5", "ROM", "config"};
 static const char *const interrupt_names[] = {"INTx", "MSI", "MSI-X", "error", "request"};
 
-static const char *name_of(const char *const *names, size_t count, uint32_t index) {
-    return index < count ? names[index] : "other";
-}
+#define NAME_OF(names, index) ((index) < sizeof(names) / sizeof *(names) ? (names)[index] : "other")
 
 static int print_regions(const struct vfio_device *device) {
     for (uint32_t index = 0; index < device->regions; index++) {
@@ -36,7 +33,7 @@ static int print_regions(const struct vfio_device *device) {
         if (error) return error;
         if (!info.size) continue;
         bool small = info.size < 1024;
-        printf("    %-7s %6llu %s%s%s%s\n", name_of(region_names, 9, index), small ? info.size : info.size / 1024,
+        printf("    %-7s %6llu %s%s%s%s\n", NAME_OF(region_names, index), small ? info.size : info.size / 1024,
                small ? "bytes" : "KiB", info.flags & VFIO_REGION_INFO_FLAG_READ ? ", read" : "",
                info.flags & VFIO_REGION_INFO_FLAG_WRITE ? ", write" : "",
                info.flags & VFIO_REGION_INFO_FLAG_MMAP ? ", can be mapped" : "");
@@ -50,7 +47,7 @@ static int print_interrupts(const struct vfio_device *device) {
         int error = vfio_interrupt_info(device, index, &info);
         if (error) return error;
         if (info.count)
-            printf("    %-7s %6u vector%s\n", name_of(interrupt_names, 5, index), info.count,
+            printf("    %-7s %6u vector%s\n", NAME_OF(interrupt_names, index), info.count,
                    info.count == 1 ? "" : "s");
     }
     return 0;
@@ -65,8 +62,7 @@ static int print_registers(const struct vfio_device *device) {
 
     // 8.2.3.7.8 and 8.2.3.7.9: the receive address, first byte on the wire in the lowest bits.
     uint32_t low = mmio_read32(bar, IXGBE_RAL), high = mmio_read32(bar, IXGBE_RAH);
-    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed. VFIO has just reset the card, so the link needs a
-    // moment.
+    // 8.2.3.22.20: bit 30 is "link up", bits 29:28 its speed. After VFIO's reset the link needs a moment.
     uint32_t links = mmio_read32(bar, IXGBE_LINKS);
     for (int tries = 0; tries < 100 && !(links & IXGBE_LINKS_LINK_UP); tries++) {
         sleep_us(10000);
@@ -90,8 +86,6 @@ static int print_device(const struct vfio_device *device) {
     if (!error) error = vfio_config_read(device, PCI_DEVICE_ID, &model, sizeof model);
     if (!error) error = vfio_config_read(device, PCI_REVISION_ID, &revision, sizeof revision);
     if (error) return error;
-    vendor = le16toh(vendor);
-    model = le16toh(model);
     bool is_82599 = vendor == IXGBE_VENDOR_ID && model == IXGBE_DEVICE_ID;
     printf("%s, in IOMMU group %d, which is viable\n", device->address, vfio_device_group(device));
     printf("    device  %04x:%04x revision %02x%s\n", vendor, model, revision,

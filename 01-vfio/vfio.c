@@ -83,7 +83,7 @@ static int find_group(const char *address, int *number) {
     return 0;
 }
 
-// A group is viable when no device in it is left with a driver that could do DMA behind the IOMMU's back.
+// The devices of a group, as setup-vfio.sh wants them.
 static void name_group_members(int number, char *text, size_t size) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "/sys/kernel/iommu_groups/%d/devices", number);
@@ -97,6 +97,7 @@ static void name_group_members(int number, char *text, size_t size) {
     if (directory) closedir(directory);
 }
 
+// A group is viable when no device in it is left with a driver that could do DMA behind the IOMMU's back.
 static int check_viable(const struct vfio_group *group) {
     struct vfio_group_status status = {.argsz = sizeof status};
     if (ioctl(group->fd, VFIO_GROUP_GET_STATUS, &status) < 0)
@@ -114,7 +115,8 @@ static int check_viable(const struct vfio_group *group) {
 // differs in one thing: an unmap must name whole mappings.
 static int join_container(struct vfio_container *container, const struct vfio_group *group) {
     if (ioctl(group->fd, VFIO_GROUP_SET_CONTAINER, &container->fd) < 0)
-        return log_error(-errno, "IOMMU group %d: cannot be put into the container", group->number);
+        return log_error(-errno, "IOMMU group %d: cannot be put into the container; dmesg may say why",
+                         group->number);
     if (container->iommu_type) return 0;
 
     int type =
@@ -134,7 +136,7 @@ static int open_group_file(int number) {
     case EBUSY: return log_error(-EBUSY, "%s is in use by another program; only one at a time can have it", path);
     case EACCES:
         return log_error(-EACCES, "%s is not yours; run: sudo scripts/setup-vfio.sh --user $USER ADDRESS", path);
-    default: return log_error(-errno, "cannot open %s", path);
+    default: return log_error(-errno, "cannot open %s; dmesg may say why", path);
     }
 }
 
@@ -184,7 +186,7 @@ int vfio_device_open(struct vfio_container *container, const char *address, stru
 
     device->fd = ioctl(device->group->fd, VFIO_GROUP_GET_DEVICE_FD, address);
     if (device->fd < 0) {
-        error = log_error(-errno, "%s: group %d does not hand the device out", address, number);
+        error = log_error(-errno, "%s: group %d does not hand the device out; dmesg may say why", address, number);
         release_group(container, device->group);
         return error;
     }

@@ -21,8 +21,7 @@
 
 static const size_t huge_page_size = 2 * 1024 * 1024;
 
-// ---- The IOVA space
-// ------------------------------------------------------------------------------------------------
+// ---- The IOVA space -----------------------------------------------------------------------------------------------
 
 struct dma_reservation {
     struct dma_reservation *next;
@@ -123,8 +122,7 @@ static void unreserve(struct dma_space *space, iova_t iova) {
         }
 }
 
-// ---- Pages and mappings
-// --------------------------------------------------------------------------------------------
+// ---- Pages and mappings -------------------------------------------------------------------------------------------
 
 int dma_map(const struct dma_space *space, void *virt, iova_t iova, size_t size) {
     struct vfio_iommu_type1_dma_map map = {
@@ -185,8 +183,10 @@ int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory) {
     if (error) return error;
 
     error = reserve(space, memory->size, memory->page_size, &memory->iova);
-    if (error) {
+    if (error == -ENOSPC) {
         log_error(error, "no IOVA range is left for %zu KiB", memory->size / 1024);
+    } else if (error) {
+        log_error(error, "the note of an IOVA range");
     } else if ((error = dma_map(space, memory->virt, memory->iova, memory->size))) {
         say_why_not_mapped(error, memory->size);
         unreserve(space, memory->iova);
@@ -198,8 +198,8 @@ int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory) {
     return error;
 }
 
-// The IOMMU forgets the memory before the kernel gets it back. The other way round, the device could still write into
-// pages that by then are somebody else's.
+// The IOMMU forgets the memory before the kernel gets it back. The other way round, the pages would stay pinned, and
+// the device would go on writing where no program can look.
 void dma_free(struct dma_space *space, struct dma_memory *memory) {
     if (!memory->virt) return;
     // When its last device is closed, a container loses its IOMMU and every mapping with it.

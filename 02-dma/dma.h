@@ -27,7 +27,7 @@ struct dma_reservation;  // an IOVA range in use
 // The IOVA space of one container: what the IOMMU can translate, and what of it is taken.
 struct dma_space {
     const struct vfio_container *container;
-    uint64_t page_sizes;        // bit n set: the IOMMU has pages of 2^n bytes
+    uint64_t page_sizes;        // bit n set: the IOMMU has pages of 2^n bytes; to be shown, the CPU's decide
     struct iova_range *ranges;  // what may be mapped, ascending; the gaps are reserved, for MSI messages for example
     size_t range_count;
     struct dma_reservation *reservations;  // ascending list
@@ -55,6 +55,6 @@ int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory);
 void dma_free(struct dma_space *space, struct dma_memory *memory);
 
 // The bare mapping under dma_alloc: size, pointer and IOVA must be multiples of the page size. Only these two say
-// nothing when they fail, since dmamap calls them to be refused.
+// nothing when they fail, since being refused is what dmamap wants to see.
 int dma_map(const struct dma_space *space, void *virt, iova_t iova, size_t size);
 int dma_unmap(const struct dma_space *space, iova_t iova, size_t size);

@@ -3,6 +3,7 @@
 // Prints what the IOMMU can translate, allocates DMA memory and shows both its addresses, and then asks for three
 // mappings that cannot be, to see who says no. Nothing here is special to a NIC: any device with a group will do.
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "dma_main.h"
+#include "log.h"
 
 static void print_space(const struct dma_space *space) {
     printf("The IOMMU translates these IOVA ranges:\n");
@@ -39,10 +41,9 @@ static int must_fail(const struct dma_space *space, const char *what, void *virt
 static int show_refusals(const struct dma_space *space, const struct dma_memory *memory) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *other = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (other == MAP_FAILED) return -1;
+    if (other == MAP_FAILED) return log_error(-errno, "no page to ask for a mapping of");
 
-    // The first page that no range holds: the reserved hole between the first two ranges, or what lies above the
-    // last.
+    // The first page that no range holds: in the hole between the first two ranges, or above the last.
     iova_t outside = {space->ranges[0].last + 1};
     printf("Three mappings that cannot be:\n");
     int failures =
@@ -50,7 +51,7 @@ static int show_refusals(const struct dma_space *space, const struct dma_memory 
         must_fail(space, "half a page off", other, iova_plus(memory->iova, memory->size + page / 2), page) +
         must_fail(space, "outside the valid ranges", other, outside, page);
     munmap(other, page);
-    return failures;
+    return failures ? log_error(-EIO, "the IOMMU has accepted what it should have refused") : 0;
 }
 
 static int run(struct dma_space *space) {

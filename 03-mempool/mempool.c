@@ -62,7 +62,7 @@ int mempool_create(struct dma_space *space, uint32_t count, uint32_t buffer_size
         return error;
     }
 
-    // Downwards, so that buffer 0 lies on top of the stack and is taken first.
+    // Downwards, so that buffer 0 lies on top of the stack.
     for (uint32_t i = count; i-- > 0;) {
         pool->buffers[i] = (struct packet_buffer){
             .iova = iova_plus(pool->memory.iova, i * slot),

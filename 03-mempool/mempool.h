@@ -17,8 +17,8 @@
 
 enum {
     MEMPOOL_DEFAULT_COUNT = 2048,
-    MEMPOOL_DEFAULT_SIZE =
-        2048,  // bytes a buffer holds; a multiple of 1024, the unit of SRRCTL.BSIZEPACKET (8.2.3.8.7)
+    // Bytes a buffer holds: a multiple of 1024, the unit of SRRCTL.BSIZEPACKET (8.2.3.8.7).
+    MEMPOOL_DEFAULT_SIZE = 2048,
 };
 
 struct mempool;
@@ -85,7 +85,8 @@ uint32_t mempool_buffer_size(const struct mempool *pool);
 struct packet_buffer *mempool_buffer(struct mempool *pool, uint32_t index);
 
 // Takes up to `count` buffers off the stack and returns how many there were; 0 when the pool is empty. The caller
-// owns them until they are freed or given to a ring. Their length and data are what they were when last used.
+// owns them until they are freed or given to a ring. They come as they lie on the stack, its top last. Their length
+// and data are what they were when last used.
 uint32_t mempool_alloc_batch(struct mempool *pool, struct packet_buffer **buffers, uint32_t count);
 struct packet_buffer *mempool_alloc(struct mempool *pool);  // NULL: empty
 

@@ -3,6 +3,7 @@
 // Takes some buffers out, shows which are gone, asks for more than there are, and then measures an alloc/free pair,
 // one buffer at a time and in batches.
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "clock.h"
 #include "dma_main.h"
+#include "log.h"
 #include "mempool.h"
 
 enum { ROUNDS = 101, PAIRS_PER_ROUND = 4096, LARGEST_BATCH = 256 };
@@ -19,7 +21,7 @@ static void print_buffer(const char *what, const struct packet_buffer *buffer) {
            buffer->iova.value);
 }
 
-// One character a 32nd of the pool: how many of its buffers are free.
+// Each of 64 characters stands for as many buffers: # are free, . are taken.
 static void print_fill(const struct mempool *pool) {
     uint32_t mark = mempool_free_count(pool) * 64 / mempool_count(pool);
     printf("    free stack  [");
@@ -47,7 +49,8 @@ static int show_picture(struct mempool *pool) {
     mempool_free_batch(taken, got);
     printf("All given back:\n");
     print_fill(pool);
-    return mempool_free_count(pool) == mempool_count(pool) ? 0 : -1;
+    if (mempool_free_count(pool) == mempool_count(pool)) return 0;
+    return log_error(-EIO, "%u of %u buffers have come back", mempool_free_count(pool), mempool_count(pool));
 }
 
 static int compare_doubles(const void *a, const void *b) {

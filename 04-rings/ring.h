@@ -7,10 +7,10 @@
 //               v                 v
 //     . . . . . D D D D D D D D D . . . . . .        D: the device's    .: the program's
 //
-// The program fills descriptors at the tail and moves it on (the doorbell). The device works from the head on and
-// marks what it has done with a bit in the descriptor itself, DD, "descriptor done". The program follows with its
-// head. Between head and tail nothing is touched except that bit being looked at. One slot always stays free: with
-// head and tail equal the ring is empty, and a full ring must look different.
+// The program fills descriptors at the tail and moves it on (the doorbell). The device follows, and marks what it has
+// done with a bit in the descriptor itself, DD, "descriptor done". The program follows with its head. It touches
+// nothing between head and tail, but looks for that bit. One slot always stays free: with head and tail equal the
+// ring is empty, and a full ring must look different.
 //
 // Descriptors hold IOVAs, and there is no way back from an IOVA to the buffer's description. So beside the ring, in
 // memory of our own, `used` remembers which buffer each descriptor points to.
@@ -29,8 +29,8 @@
 #include "mempool.h"
 
 enum {
-    RING_SMALLEST = 64,  // entries; room for two batches
-    RING_LARGEST = 4096,
+    RING_SMALLEST = 64,   // entries; room for two batches
+    RING_LARGEST = 4096,  // what Linux and DPDK take the 82599 to; its registers could count further
     // A device asked to report every single packet would write 16 bytes back for each. One report for the last of 32
     // says the same for all of them.
     RING_REPORT_EVERY = 32,
@@ -118,7 +118,7 @@ static inline bool ring_is_worth_it(const struct ring *ring, uint32_t descriptor
 #define RING_INLINE static inline __attribute__((always_inline))
 
 // Batches are worked through eight at a time, and the rest one by one. For the eight, the compiler writes the loop's
-// body eight times and none of its counting.
+// body eight times, and counts once.
 enum { RING_BLOCK = 8 };
 #define RING_UNROLL _Pragma("GCC unroll 8")
 

@@ -2,7 +2,6 @@
 
 #include "nic.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <linux/pci_regs.h>
 
@@ -41,9 +40,9 @@ static const struct driver *find_driver(const struct vfio_device *device, int *e
         return NULL;
     }
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
-        if (drivers[i].vendor == le16toh(id[0]) && drivers[i].device == le16toh(id[1])) return &drivers[i];
+        if (drivers[i].vendor == id[0] && drivers[i].device == id[1]) return &drivers[i];
     *error = log_error(-ENODEV, "%s is a %04x:%04x; this program drives the Intel 82599 only (%04x:%04x)",
-                       device->address, le16toh(id[0]), le16toh(id[1]), IXGBE_VENDOR_ID, IXGBE_DEVICE_ID);
+                       device->address, id[0], id[1], IXGBE_VENDOR_ID, IXGBE_DEVICE_ID);
     return NULL;
 }
 
@@ -83,13 +82,13 @@ int nic_check(const struct nic *nic) {
     if (status == 0xffff)
         return log_error(-ENODEV, "%s: its configuration space reads as all ones; the card does not answer any more",
                          nic->device.address);
-    if (!(le16toh(status) & (PCI_STATUS_REC_MASTER_ABORT | PCI_STATUS_REC_TARGET_ABORT))) return 0;
+    if (!(status & (PCI_STATUS_REC_MASTER_ABORT | PCI_STATUS_REC_TARGET_ABORT))) return 0;
     return log_error(
         -EFAULT,
         "%s: the IOMMU refused a read by the card (PCI status 0x%04x), and a queue has stopped. The IOVA "
         "of a ring or of a packet buffer is not mapped; look for \"DMAR\" or \"AMD-Vi\" in dmesg, which "
         "tells the address",
-        nic->device.address, le16toh(status));
+        nic->device.address, status);
 }
 
 uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms, bool (*give_up)(void)) {

@@ -49,7 +49,7 @@ static void request_stop(int signal_number) {
     __atomic_store_n(&stop_requested, true, __ATOMIC_RELAXED);
 }
 
-// The next file to be opened would take the place of a standard descriptor that is missing, and the messages with it.
+// Where a standard descriptor is missing, the next file that is opened gets its number, and then our messages.
 static void fill_standard_descriptors(void) {
     int descriptor;
     do descriptor = open("/dev/null", O_RDWR);

@@ -10,7 +10,8 @@ static inline uint64_t clock_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-// Ticks of the CPU's constant-rate counter: the time-stamp counter on x86, the virtual counter on aarch64.
+// Ticks of the CPU's constant-rate counter: the time-stamp counter on x86, the virtual counter on aarch64, which is
+// many times slower than the core.
 static inline uint64_t clock_cycles(void) {
 #if defined(__x86_64__)
     return __builtin_ia32_rdtsc();

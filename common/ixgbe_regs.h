@@ -278,15 +278,13 @@ enum {
 
 // Transmit descriptor, legacy format (7.2.3.2.2)
 
-union ixgbe_tx_legacy_desc {
-    struct {
-        uint64_t iova;
-        uint16_t length;
-        uint8_t checksum_offset;
-        uint8_t command;  // bits 31:24 of IXGBE_TXD_CMD_*
-        uint8_t status;   // IXGBE_TXD_STATUS_DD when the device is done
-        uint8_t checksum_start;
-        uint16_t vlan;
-    };
+struct ixgbe_tx_legacy_desc {
+    uint64_t iova;
+    uint16_t length;
+    uint8_t checksum_offset;
+    uint8_t command;  // bits 31:24 of IXGBE_TXD_CMD_*
+    uint8_t status;   // IXGBE_TXD_STATUS_DD when the device is done
+    uint8_t checksum_start;
+    uint16_t vlan;
 };
-_Static_assert(sizeof(union ixgbe_tx_legacy_desc) == 16, "a descriptor is 16 bytes");
+_Static_assert(sizeof(struct ixgbe_tx_legacy_desc) == 16, "a descriptor is 16 bytes");

@@ -10,7 +10,9 @@
 static void print(const char *prefix, const char *suffix, const char *format, va_list arguments) {
     char text[1024];
     vsnprintf(text, sizeof text, format, arguments);
-    fprintf(stderr, "%s%s%s%s\n", prefix, text, *suffix ? ": " : "", suffix);
+    char line[sizeof text + 128];
+    int length = snprintf(line, sizeof line, "%s%s%s%s\n", prefix, text, *suffix ? ": " : "", suffix);
+    fwrite(line, 1, (size_t)length, stderr);
 }
 
 int log_error(int error, const char *format, ...) {

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "ixgbe_regs.h"
-
-static const char address[] = "0000:04:00.0";
+#include "log.h"
 
 static unsigned long read_id(const char *name) {
     char path[128], text[16] = "";
-    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/%s", address, name);
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/" DEFAULT_ADDRESS "/%s", name);
     FILE *file = fopen(path, "r");
     if (!file) return 0;
     if (!fgets(text, sizeof text, file)) text[0] = '\0';
@@ -26,9 +26,8 @@ static unsigned long read_id(const char *name) {
 static bool is_82599(void) { return read_id("vendor") == IXGBE_VENDOR_ID && read_id("device") == IXGBE_DEVICE_ID; }
 
 static bool is_bound_to_vfio(void) {
-    char path[128], target[PATH_MAX];
-    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver", address);
-    ssize_t length = readlink(path, target, sizeof target - 1);
+    char target[PATH_MAX];
+    ssize_t length = readlink("/sys/bus/pci/devices/" DEFAULT_ADDRESS "/driver", target, sizeof target - 1);
     if (length < 0) return false;
     target[length] = '\0';
     const char *name = strrchr(target, '/');
@@ -68,7 +67,7 @@ void use_software_nic_with_wire(char *const argv[], const char *wire) {
     command[0] = simulator;
     command[1] = program;
     for (size_t i = 1; i < count; i++) command[i + 1] = argv[i];
-    fprintf(stderr, "no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)\n", address);
+    log_info("no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)", DEFAULT_ADDRESS);
     setenv("SIM82599_WIRE0", wire, 0);
     setenv("SIM82599_WIRE1", wire, 0);
     execv(simulator, command);

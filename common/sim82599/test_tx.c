@@ -44,14 +44,14 @@ static void test_only_who_asks_is_told(void) {
 static void test_legacy_descriptor(void) {
     struct bench *bench = bench_running();
     make_udp(tx_buffer(bench, 0), 80, 1, 2);
-    union ixgbe_tx_legacy_desc legacy = {{
+    struct ixgbe_tx_legacy_desc legacy = {
         .iova = IOVA_BASE + TX_BUFFERS,
         .length = 80,
         .command = (IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS | IXGBE_TXD_CMD_IC) >> 24,
         .checksum_start = 34,
         .checksum_offset = 40,
         .vlan = 0x1234,
-    }};
+    };
     memcpy(tx_descriptor(bench, 0, 0), &legacy, sizeof legacy);
     wr(bench, IXGBE_TDT, 1);
     CHECK_EQ(sent(bench, 0)->length, 80);

@@ -107,7 +107,7 @@ static struct offload offload_of(const struct sim_device *device, const struct e
                                  const union ixgbe_tx_desc *first) {
     uint32_t command = first->read.command, options = first->read.options;
     if (!(command & IXGBE_TXD_CMD_DEXT)) {
-        union ixgbe_tx_legacy_desc legacy;
+        struct ixgbe_tx_legacy_desc legacy;
         memcpy(&legacy, first, sizeof legacy);
         return (struct offload){
             .legacy_sum = command & IXGBE_TXD_CMD_IC,
