@@ -1,8 +1,8 @@
-// barrier.h: the two places where the order of memory accesses decides whether a driver works.
+// barrier.h: the places where the order of memory accesses decides whether a driver works.
 //
-// Before a doorbell: descriptors must be in memory before the device hears of them. After DD: a packet must be read
-// after the bit that says it is there. x86 keeps both orders by itself, so there only the compiler must be told; on
-// aarch64 it takes an instruction.
+// Before a doorbell: descriptors must be in memory before the device hears of them. After a read of what the device
+// has to say, DD in a descriptor or one of its registers: what depends on that must be read after it. x86 keeps both
+// orders by itself, so there only the compiler must be told; on aarch64 it takes an instruction.
 #pragma once
 
 #if defined(__x86_64__)
@@ -20,4 +20,4 @@
 static inline void barrier_before_doorbell(void) { BARRIER_STORES(); }
 
 // Nothing that follows is loaded before what was loaded so far.
-static inline void barrier_after_done(void) { BARRIER_LOADS(); }
+static inline void barrier_after_read(void) { BARRIER_LOADS(); }

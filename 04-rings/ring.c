@@ -96,7 +96,7 @@ bool ring_read_rare(struct ring *ring, const struct rx_format *format, struct pa
     enum rx_state end;
     uint32_t parts = count_parts(ring, format, &end), first = ring->head;
     if (!parts) return false;
-    barrier_after_done();
+    barrier_after_read();
     ring->head += parts;
     *packet = NULL;
     if (end == RX_BROKEN) {

@@ -228,7 +228,7 @@ RING_INLINE bool ring_all_whole(const struct rx_format *format, const struct des
 
 RING_INLINE void ring_take(const struct rx_format *format, const struct descriptor *descriptors,
                            struct packet_buffer *const *used, struct packet_buffer **packets, size_t count) {
-    barrier_after_done();
+    barrier_after_read();
     RING_UNROLL for (size_t i = 0; i < count; i++) {
         struct packet_buffer *packet = used[i];
         packets[i] = packet;

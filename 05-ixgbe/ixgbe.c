@@ -29,17 +29,17 @@ enum {
 static int wait_for(struct ixgbe *ixgbe, uint32_t reg, uint32_t mask, uint32_t wanted, uint32_t timeout_ms,
                     const char *what) {
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
-    uint32_t value;
-    while (((value = ixgbe_read(ixgbe, reg)) & mask) != wanted) {
+    for (;;) {
+        uint32_t value = ixgbe_read(ixgbe, reg);
         if (value == IXGBE_GONE)
             return log_error(-ENODEV, "%s: every register reads as all ones; the card does not answer any more",
                              ixgbe->nic.device.address);
+        if ((value & mask) == wanted) return 0;
         if (clock_ns() > deadline)
             return log_error(-ETIMEDOUT, "%s: %s did not happen within %u ms (register 0x%05x reads 0x%08x)",
                              ixgbe->nic.device.address, what, timeout_ms, reg, value);
         sleep_us(10);
     }
-    return 0;
 }
 
 // ---- Bringing up, in the datasheet's order ------------------------------------------------------------------------
@@ -53,6 +53,8 @@ static int disable_interrupts(struct ixgbe *ixgbe) {
 }
 
 // 5.2.5.3.2: no new DMA, and the one under way has ended. A reset in the middle of one could leave the bus hanging.
+// The datasheet has a way out, too, for a card that does not come to an end. It is left out: VFIO has reset the card
+// when it was opened, so nothing is under way.
 static int stop_bus_mastering(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
     return wait_for(ixgbe, IXGBE_STATUS, IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS, 0, 100, "the end of all DMA");
@@ -92,10 +94,10 @@ static int start_flow_control(struct ixgbe *ixgbe) {
     enum { KIB = 1024, XOFF_AT = 448 * KIB, XON_AT = 256 * KIB };  // of 512 KiB; the rest is for what is on its way
     ixgbe_write(ixgbe, IXGBE_REG(FCRTL, 0), XON_AT | IXGBE_FCRTL_XONE);
     ixgbe_write(ixgbe, IXGBE_REG(FCRTH, 0), XOFF_AT | IXGBE_FCRTH_FCEN);
-    ixgbe_write(ixgbe, IXGBE_REG(FCTTV, 0), 0xffff);  // pause as long as a frame can ask for ...
-    ixgbe_write(ixgbe, IXGBE_FCRTV, 0x7fff);          // ... and ask again at half time
-    ixgbe_set(ixgbe, IXGBE_MFLCN, IXGBE_MFLCN_RFCE);
-    ixgbe_write(ixgbe, IXGBE_FCCFG, 1u << IXGBE_FCCFG_TFCE_SHIFT);
+    ixgbe_write(ixgbe, IXGBE_REG(FCTTV, 0), 0xffff);                    // pause as long as a frame can ask for ...
+    ixgbe_write(ixgbe, IXGBE_FCRTV, 0x7fff);                            // ... and ask again at half time
+    ixgbe_set(ixgbe, IXGBE_MFLCN, IXGBE_MFLCN_RFCE | IXGBE_MFLCN_DPF);  // obey PAUSE frames, and keep them to itself
+    ixgbe_write(ixgbe, IXGBE_FCCFG, IXGBE_FCCFG_TFCE_802_3X << IXGBE_FCCFG_TFCE_SHIFT);
     return 0;
 }
 
@@ -138,7 +140,7 @@ static int set_up_receive_unit(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     ixgbe_reset_filters(ixgbe);
     ixgbe_write(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_BAM);  // broadcasts too
-    // Strip the CRC, and say so in both places that need to know. Two fields of RDRXCTL have reset values that the
+    // Strip the CRC, and say so in both places that need to know. Three fields of RDRXCTL have reset values that the
     // datasheet asks software to change: RSCFRSTSIZE to 0, RSCACKC and FCOE_WRFIX to 1 (8.2.3.8.8).
     ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_RXCRCSTRP);
     ixgbe_clear(ixgbe, IXGBE_RDRXCTL, IXGBE_RDRXCTL_RSCFRSTSIZE);
@@ -162,6 +164,8 @@ static int start_rx_queue(struct ixgbe *ixgbe, uint32_t queue) {
                 IXGBE_DESCTYPE_ADVANCED << IXGBE_SRRCTL_DESCTYPE_SHIFT |
                     IXGBE_BUFFER_SIZE / 1024 << IXGBE_SRRCTL_BSIZEPACKET_SHIFT |
                     (ixgbe->drop_when_full ? IXGBE_SRRCTL_DROP_EN : 0));
+    // 4.6.7, last sentence: this bit is 1 after a reset, and must be 0.
+    ixgbe_clear(ixgbe, ixgbe_rx_queue_reg(IXGBE_DCA_RXCTRL, queue), IXGBE_DCA_RXCTRL_RESERVED_12);
     if (ixgbe->remove_vlan) ixgbe_set(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), IXGBE_RXDCTL_VME);
     int error = switch_queue(ixgbe, ixgbe_rx_queue_reg(IXGBE_RXDCTL, queue), true, "enabling of an RX queue");
     if (error) return error;
@@ -183,7 +187,7 @@ static int open_receiver(struct ixgbe *ixgbe) {
     int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 10,
                          "emptying of the receive path");
     if (error) return error;
-    // No snooping tricks: DMA stays coherent with our caches.
+    // 8.2.3.1.3: no DMA is to say "no snoop", so that all of it stays coherent with our caches.
     ixgbe_set(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_NS_DIS);
     ixgbe_set(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     ixgbe_clear(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
@@ -194,8 +198,8 @@ static int open_receiver(struct ixgbe *ixgbe) {
 static int set_up_transmit_unit(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_TXCRCEN | IXGBE_HLREG0_TXPADEN);
     ixgbe_set(ixgbe, IXGBE_RTTDCS, IXGBE_RTTDCS_ARBDIS);
-    ixgbe_write(ixgbe, IXGBE_MTQC, 0);  // no traffic classes, no virtual machines: plain queues
-    ixgbe_write(ixgbe, IXGBE_DTXMXSZRQ, 0xfff);
+    ixgbe_write(ixgbe, IXGBE_MTQC, 0);           // no traffic classes, no virtual machines: plain queues
+    ixgbe_write(ixgbe, IXGBE_DTXMXSZRQ, 0xfff);  // so up to 1 MB may be asked for at once (4.6.11.3.4)
     ixgbe_clear(ixgbe, IXGBE_RTTDCS, IXGBE_RTTDCS_ARBDIS);
     ixgbe_set(ixgbe, IXGBE_DMATXCTL, IXGBE_DMATXCTL_TE);
     return 0;
@@ -286,10 +290,9 @@ static void release(struct ixgbe *ixgbe) {
     free(ixgbe);
 }
 
-// 4.6.7.1.2 and 4.6.8.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may
-// still be writing what it had in hand. What cannot be stopped politely, the reset stops.
-static void stop(struct ixgbe *ixgbe) {
-    disable_interrupts(ixgbe);
+// 4.6.7.1.2 and 4.6.8.1.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may
+// still be writing what it had in hand.
+static int stop_queues(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     int error = 0;
     for (uint32_t queue = 0; queue < ixgbe->nic.rx_queues && !error; queue++)
@@ -297,7 +300,14 @@ static void stop(struct ixgbe *ixgbe) {
     for (uint32_t queue = 0; queue < ixgbe->nic.tx_queues && !error; queue++)
         error = switch_queue(ixgbe, ixgbe_tx_queue_reg(IXGBE_TXDCTL, queue), false, "stopping of a TX queue");
     sleep_us(100);
-    if (!error) error = stop_bus_mastering(ixgbe);
+    return error;
+}
+
+// What cannot be stopped politely, the reset stops.
+static void stop(struct ixgbe *ixgbe) {
+    disable_interrupts(ixgbe);
+    int error = stop_queues(ixgbe);
+    if (error != -ENODEV) error = stop_bus_mastering(ixgbe);
     if (!error) error = reset(ixgbe);
     if (error)
         log_warning("%s was not stopped in good order; taking its bus mastering away", ixgbe->nic.device.address);
@@ -363,9 +373,9 @@ static int check_config(const struct vfio_device *device, const struct nic_confi
     if (config->rx_queues > IXGBE_MOST_QUEUES || config->tx_queues > IXGBE_MOST_QUEUES)
         return log_error(-EINVAL, "%s: %u RX and %u TX queues; this driver handles up to %d of each", device->address,
                          config->rx_queues, config->tx_queues, IXGBE_MOST_QUEUES);
-    if (config->max_frame < 60 || config->max_frame > NIC_LARGEST_FRAME)
-        return log_error(-EINVAL, "%s: frames of up to %u bytes; it can be 60 to %d", device->address,
-                         config->max_frame, NIC_LARGEST_FRAME);
+    if (config->max_frame < NIC_DEFAULT_FRAME || config->max_frame > NIC_LARGEST_FRAME)
+        return log_error(-EINVAL, "%s: frames of up to %u bytes; it can be %d to %d", device->address,
+                         config->max_frame, NIC_DEFAULT_FRAME, NIC_LARGEST_FRAME);
     return 0;
 }
 

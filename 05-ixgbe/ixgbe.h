@@ -24,8 +24,9 @@ struct ixgbe_tx_queue {
     struct ring ring;
 } __attribute__((aligned(64)));
 
-// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets; they are
-// read first, so that one that goes out in between is a packet too many until the next time, and never one too few.
+// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets, so they are
+// read first: one that goes out between the two readings counts as a packet until the next time. In the other order
+// it would be a packet too few, and a count could go back.
 enum ixgbe_counter {
     IXGBE_TX_XON,
     IXGBE_TX_XOFF,
@@ -53,6 +54,7 @@ struct ixgbe {
     size_t bar_size;
     uint32_t max_frame;
     bool remove_vlan, drop_when_full;
+    bool promiscuous, allmulticast, filters_vlans;
     bool stopped;
     uint32_t addresses, ether_filters, flow_filters;  // how many of each are in use
     uint64_t totals[IXGBE_COUNTERS];
@@ -73,8 +75,11 @@ static inline void ixgbe_clear(struct ixgbe *ixgbe, uint32_t reg, uint32_t bits)
 }
 
 // Writes to the card are posted: the processor goes on while they are still on their way. A read of any register
-// comes back only after all writes before it have arrived.
-static inline void ixgbe_flush(const struct ixgbe *ixgbe) { ixgbe_read(ixgbe, IXGBE_STATUS); }
+// comes back only after all writes before it have arrived, and then nothing that follows is read before it.
+static inline void ixgbe_flush(const struct ixgbe *ixgbe) {
+    ixgbe_read(ixgbe, IXGBE_STATUS);
+    barrier_after_read();
+}
 
 // Takes over `*device` (bus mastering, BAR0) and brings the card up. On failure the device is still the caller's.
 int ixgbe_open(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,

@@ -35,8 +35,10 @@ static inline bool ixgbe_rx_whole(const struct descriptor *descriptor) {
 static inline enum rx_state ixgbe_rx_state(const struct descriptor *descriptor) {
     uint64_t word = descriptor_load(&descriptor->word[1]);
     if (!(word & IXGBE_RXD_STATUS_DD)) return RX_EMPTY;
+    if ((word >> 32 & 0xffff) > IXGBE_BUFFER_SIZE)
+        return RX_BROKEN;  // whoever believes that reads somebody else's data
     if (!(word & IXGBE_RXD_STATUS_EOP)) return RX_PART;
-    return word & IXGBE_RXD_ERROR_RXE || (word >> 32 & 0xffff) > IXGBE_BUFFER_SIZE ? RX_BROKEN : RX_PACKET;
+    return word & IXGBE_RXD_ERROR_RXE ? RX_BROKEN : RX_PACKET;
 }
 
 // 7.1.6.2: packet type, RSS hash, status, errors, length, VLAN tag: struct packet_buffer has them in the same order.
@@ -44,7 +46,8 @@ static inline void ixgbe_take_rx(const struct descriptor *descriptor, struct pac
     memcpy(buffer->received, descriptor, sizeof buffer->received);
 }
 
-// 7.2.3.2.4: an advanced data descriptor: one buffer that is a whole packet (EOP), CRC to be added (IFCS).
+// 7.2.3.2.4: an advanced data descriptor: one buffer that is a whole packet (EOP), CRC to be added (IFCS). The length
+// stands in it twice, as this buffer's and as the packet's (PAYLEN): one multiplication puts it into both places.
 static inline void ixgbe_write_tx(struct descriptor *descriptor, iova_t data, uint32_t length) {
     const uint64_t command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP;
     descriptor_store(&descriptor->word[0], data.value);

@@ -24,6 +24,7 @@ void ixgbe_reset_filters(struct ixgbe *ixgbe) {
     // Address 0 is the card's own, from the EEPROM.
     for (uint32_t i = 1; i < IXGBE_RAH_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RAH, i), 0);
     for (uint32_t i = 0; i < IXGBE_MTA_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(MTA, i), 0);
+    for (uint32_t i = 0; i < IXGBE_PFUTA_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(PFUTA, i), 0);
     for (uint32_t i = 0; i < IXGBE_VFTA_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(VFTA, i), 0);
     for (uint32_t i = 0; i < IXGBE_ETQF_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(ETQF, i), 0);
     for (uint32_t i = 0; i < IXGBE_FTQF_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(FTQF, i), 0);
@@ -76,18 +77,28 @@ int ixgbe_add_address(struct nic *nic, const uint8_t address[6]) {
     return 0;
 }
 
-// 8.2.3.7.1
-static void switch_filter(struct nic *nic, uint32_t bits, bool on) {
-    if (on)
-        ixgbe_set((struct ixgbe *)nic, IXGBE_FCTRL, bits);
+// 8.2.3.7.1, 8.2.3.7.2: which of the filters above are in force. The datasheet wants the receiver off meanwhile.
+// Linux and DPDK do without, as each of the two registers changes in one piece.
+static void switch_filters(struct ixgbe *ixgbe) {
+    uint32_t all = ixgbe->promiscuous ? IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE : ixgbe->allmulticast ? IXGBE_FCTRL_MPE : 0;
+    uint32_t filter = ixgbe_read(ixgbe, IXGBE_FCTRL) & ~(uint32_t)(IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
+    ixgbe_write(ixgbe, IXGBE_FCTRL, filter | all);
+    if (ixgbe->filters_vlans && !ixgbe->promiscuous)
+        ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
     else
-        ixgbe_clear((struct ixgbe *)nic, IXGBE_FCTRL, bits);
-    ixgbe_flush((struct ixgbe *)nic);
+        ixgbe_clear(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
+    ixgbe_flush(ixgbe);
 }
 
-void ixgbe_set_promiscuous(struct nic *nic, bool on) { switch_filter(nic, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE, on); }
+void ixgbe_set_promiscuous(struct nic *nic, bool on) {
+    ((struct ixgbe *)nic)->promiscuous = on;
+    switch_filters((struct ixgbe *)nic);
+}
 
-void ixgbe_set_allmulticast(struct nic *nic, bool on) { switch_filter(nic, IXGBE_FCTRL_MPE, on); }
+void ixgbe_set_allmulticast(struct nic *nic, bool on) {
+    ((struct ixgbe *)nic)->allmulticast = on;
+    switch_filters((struct ixgbe *)nic);
+}
 
 // 7.1.1.3: a bit for each VLAN.
 int ixgbe_set_vlan(struct nic *nic, uint32_t id, bool on) {
@@ -98,8 +109,8 @@ int ixgbe_set_vlan(struct nic *nic, uint32_t id, bool on) {
         ixgbe_set(ixgbe, reg, bit);
     else
         ixgbe_clear(ixgbe, reg, bit);
-    ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
-    ixgbe_flush(ixgbe);
+    ixgbe->filters_vlans = true;
+    switch_filters(ixgbe);
     return 0;
 }
 
@@ -182,7 +193,10 @@ static uint32_t flow_mask(const struct nic_flow *flow) {
 
 static const struct {
     uint8_t number, code;
-} flow_protocols[] = {{0, IXGBE_FTQF_TCP}, {6, IXGBE_FTQF_TCP}, {17, IXGBE_FTQF_UDP}, {132, IXGBE_FTQF_SCTP}};
+} flow_protocols[] = {{0, IXGBE_FTQF_TCP},  // any: masked, so the code does not matter
+                      {6, IXGBE_FTQF_TCP},
+                      {17, IXGBE_FTQF_UDP},
+                      {132, IXGBE_FTQF_SCTP}};
 
 static int flow_protocol(const struct ixgbe *ixgbe, uint8_t number) {
     for (size_t i = 0; i < sizeof flow_protocols / sizeof *flow_protocols; i++)

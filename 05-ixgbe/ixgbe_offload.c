@@ -29,9 +29,10 @@ bool ixgbe_make_context(const struct packet_buffer *packet, struct descriptor *d
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (request->what & commands[i].what) context.command |= commands[i].command;
-    if (request->what & PACKET_SEGMENT)
-        context.segmentation = (uint32_t)request->l4_length << IXGBE_TXC_L4LEN_SHIFT | (uint32_t)request->segment_size
-                                                                                           << IXGBE_TXC_MSS_SHIFT;
+    if (request->what & PACKET_SEGMENT) {
+        context.segmentation = (uint32_t)request->l4_length << IXGBE_TXC_L4LEN_SHIFT;
+        context.segmentation |= (uint32_t)request->segment_size << IXGBE_TXC_MSS_SHIFT;
+    }
     memcpy(descriptor, &context, sizeof context);
     return true;
 }

@@ -30,7 +30,7 @@ static const struct {
     [IXGBE_RX_CHECKSUM_ERRORS] = {"rx_csum_offload_errors", IXGBE_XEC, 0},
     [IXGBE_RX_XON] = {"rx_flow_control_xon", IXGBE_LXONRXCNT, 0},
     [IXGBE_RX_XOFF] = {"rx_flow_control_xoff", IXGBE_LXOFFRXCNT, 0},
-    // Packets that a queue had no descriptor for, summed over the queues; see drop_when_full.
+    // Packets that their queue had no descriptor for; see drop_when_full.
     [IXGBE_RX_NO_DESCRIPTOR] = {"rx_no_dma_resources", 0, 0},
 };
 
@@ -45,8 +45,8 @@ void ixgbe_accumulate_counters(struct ixgbe *ixgbe) {
     for (uint32_t i = 0; i < IXGBE_COUNTERS; i++)
         if (rows[i].low) ixgbe->totals[i] += read_counter(ixgbe, rows[i].low, rows[i].high);
     // Otherwise frames wait in the card until there are descriptors, and what it then loses is in "missed".
-    for (uint32_t queue = 0; ixgbe->drop_when_full && queue < ixgbe->nic.rx_queues; queue++)
-        ixgbe->totals[IXGBE_RX_NO_DESCRIPTOR] += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, queue));
+    // After a reset all queues share the first set of counters (RQSMR, 8.2.3.23.71).
+    if (ixgbe->drop_when_full) ixgbe->totals[IXGBE_RX_NO_DESCRIPTOR] += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, 0));
 }
 
 void ixgbe_read_stats(struct nic *nic, struct nic_stats *stats) {

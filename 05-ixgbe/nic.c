@@ -10,14 +10,20 @@
 #include "log.h"
 
 static const struct driver {
+    const char *what;
     uint16_t vendor, device;
     int (*open)(struct dma_space *space, const struct vfio_device *device, const struct nic_config *config,
                 struct nic **nic);
 } drivers[] = {
-    {IXGBE_VENDOR_ID, IXGBE_DEVICE_ID, ixgbe_open},
+    {"the Intel 82599 (8086:10fb)", IXGBE_VENDOR_ID, IXGBE_DEVICE_ID, ixgbe_open},
 };
 
-static const struct nic_config defaults = {1, 1, 512, 512, MEMPOOL_DEFAULT_COUNT, NIC_DEFAULT_FRAME, false, false};
+static const struct nic_config defaults = {.rx_queues = 1,
+                                           .tx_queues = 1,
+                                           .rx_ring_size = 512,
+                                           .tx_ring_size = 512,
+                                           .rx_buffers = MEMPOOL_DEFAULT_COUNT,
+                                           .max_frame = NIC_DEFAULT_FRAME};
 
 static struct nic_config with_defaults(const struct nic_config *wanted) {
     struct nic_config config = wanted ? *wanted : defaults;
@@ -41,8 +47,8 @@ static const struct driver *find_driver(const struct vfio_device *device, int *e
     }
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
         if (drivers[i].vendor == id[0] && drivers[i].device == id[1]) return &drivers[i];
-    *error = log_error(-ENODEV, "%s is a %04x:%04x; this program drives the Intel 82599 only (%04x:%04x)",
-                       device->address, id[0], id[1], IXGBE_VENDOR_ID, IXGBE_DEVICE_ID);
+    *error = log_error(-ENODEV, "%s is a %04x:%04x, and no driver here is for that; there is one for %s",
+                       device->address, id[0], id[1], drivers[0].what);
     return NULL;
 }
 

@@ -24,9 +24,9 @@ enum {
 struct nic_config {
     uint32_t rx_queues, tx_queues;        // default 1
     uint32_t rx_ring_size, tx_ring_size;  // descriptors, a power of two from 64 to 4096; default 512
-    uint32_t rx_buffers;                  // of each RX queue's packet pool; default 2048
-    uint32_t max_frame;                   // longest to receive, in bytes without CRC and VLAN tag; default 1514
-    bool remove_vlan;                     // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
+    uint32_t rx_buffers;                  // of each RX queue's packet pool: its ring's, and yours; default 2048
+    uint32_t max_frame;  // longest to receive, in bytes without CRC and VLAN tag; default 1514, the least
+    bool remove_vlan;    // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
     // What happens to a packet whose RX queue is full because nobody empties it. Off: it waits in the card, and all
     // behind it, whatever their queue; if that lasts, the card asks its partner to pause. On: it is dropped.
     bool drop_when_full;
@@ -140,7 +140,8 @@ static inline void nic_get_mac(const struct nic *nic, uint8_t mac[6]) { nic->ops
 // -EINVAL for a multicast address or all zeros. Lasts until the card is reset.
 static inline int nic_set_mac(struct nic *nic, const uint8_t mac[6]) { return nic->ops->set_mac(nic, mac); }
 
-// On: every frame is received. Off (after open): those to the card's own address and broadcasts.
+// On: every frame is received, of every VLAN. Off (after open): those to the card's own address, and what the
+// functions below ask for; and broadcasts.
 static inline void nic_set_promiscuous(struct nic *nic, bool on) { nic->ops->set_promiscuous(nic, on); }
 
 // Receive frames to this address too, multicast or not. -ENOSPC: the card has no room for one more; think of
@@ -162,8 +163,9 @@ static inline int nic_set_rss(struct nic *nic, const uint8_t *key, const uint8_t
     return nic->ops->set_rss(nic, key, table);
 }
 
-// Sends all packets of `flow` to RX queue `queue`, past RSS. Flows that were named earlier come first. -EINVAL: no
-// such queue, or a flow that the card cannot tell from others; -ENOSPC: it has no room for more.
+// Sends all packets of `flow` to RX queue `queue`, past RSS. Flows that were named earlier come first; all
+// from the seventh on are equals, and should not overlap. -EINVAL: no such queue, or a flow that the card cannot tell
+// from others; -ENOSPC: it has no room for more.
 static inline int nic_steer(struct nic *nic, const struct nic_flow *flow, uint32_t queue) {
     return nic->ops->steer(nic, flow, queue);
 }

@@ -4,12 +4,14 @@
 // byte, until all are there or three seconds have passed. Nothing interrupts and nothing sleeps: asking again and
 // again is the simplest way to drive a NIC, and at high load the fastest.
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
 #include "clock.h"
+#include "log.h"
 #include "two_ports.h"
 
 enum { PACKETS = 5, RECEIVE_TIMEOUT_MS = 3000 };
@@ -34,9 +36,12 @@ static int send_packets(struct nic *from, const struct nic *to, struct mempool *
     uint8_t source[6], destination[6];
     nic_get_mac(from, source);
     nic_get_mac(to, destination);
-    if (mempool_alloc_batch(pool, buffers, PACKETS) < PACKETS) return -1;
-    for (uint32_t i = 0; i < PACKETS; i++) buffers[i]->length = write_frame(buffers[i]->data, destination, source, i);
-    return nic_transmit(from, 0, buffers, PACKETS) == PACKETS ? 0 : -1;
+    uint32_t count = mempool_alloc_batch(pool, buffers, PACKETS);
+    for (uint32_t i = 0; i < count; i++) buffers[i]->length = write_frame(buffers[i]->data, destination, source, i);
+    uint32_t taken = nic_transmit(from, 0, buffers, count);
+    mempool_free_batch(buffers + taken, count - taken);
+    if (taken == PACKETS) return 0;
+    return log_error(-ENOBUFS, "%s has taken %u of %d packets", from->device.address, taken, PACKETS);
 }
 
 static void print_packet(const struct packet_buffer *buffer) {
@@ -59,7 +64,7 @@ static int receive_packets(struct nic *nic) {
         received += count;
     }
     printf("received %u of %d, after asking %u times\n", received, PACKETS, asked);
-    return received == PACKETS ? 0 : -1;
+    return received == PACKETS ? 0 : log_error(-EIO, "%s: packets are missing", nic->device.address);
 }
 
 static void print_stats(const char *what, struct nic *nic) {

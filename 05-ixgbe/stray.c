@@ -22,13 +22,18 @@ static iova_t never_mapped(const struct dma_space *space) {
 }
 
 static int send_packet(struct two_ports *ports, struct packet_buffer *buffer) {
-    return nic_transmit(ports->from, 0, &buffer, 1) ? 0 : log_error(-ENOBUFS, "the TX ring takes no packet");
+    if (nic_transmit(ports->from, 0, &buffer, 1)) return 0;
+    mempool_free(buffer);
+    return log_error(-ENOBUFS, "%s takes no packet", ports->from->device.address);
 }
 
 static struct packet_buffer *make_packet(struct two_ports *ports) {
     nic_transmit(ports->from, 0, NULL, 0);  // take back what has been sent
     struct packet_buffer *buffer = mempool_alloc(ports->pool);
-    if (!buffer) return NULL;
+    if (!buffer) {
+        log_error(-ENOBUFS, "no buffer for a packet");
+        return NULL;
+    }
     uint8_t *frame = memset(buffer->data, 0, FRAME);
     nic_get_mac(ports->to, frame);
     nic_get_mac(ports->from, frame + 6);

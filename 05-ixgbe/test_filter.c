@@ -33,7 +33,17 @@ static void addresses_are_added(void) {
     sends_and_arrives(other_group, true);
     nic_set_allmulticast(b, false);
     sends_and_arrives(other_group, false);
-    CHECK_EQ(counter(b, "multicast"), 3);
+    nic_set_promiscuous(b, true);
+    sends_and_arrives(other_group, true);
+    nic_set_allmulticast(b, true);
+    nic_set_promiscuous(b, false);
+    sends_and_arrives(other_group, true);  // each of the two is for itself
+    nic_set_promiscuous(b, true);
+    nic_set_allmulticast(b, false);
+    sends_and_arrives(other_group, true);
+    nic_set_promiscuous(b, false);
+    sends_and_arrives(other_group, false);
+    CHECK_EQ(counter(b, "multicast"), 6);
     uint8_t many[6] = {0x02, 1};
     for (many[5] = 0; many[5] < 126; many[5]++) CHECK_EQ(nic_add_address(b, many), 0);
     CHECK_EQ(nic_add_address(b, many), -ENOSPC);
@@ -75,6 +85,10 @@ static void vlans_are_filtered(void) {
     vlan_arrives(37, false);
     sends_and_arrives(mac, true);  // no tag at all
     CHECK_EQ(nic_set_vlan(b, 5, false), 0);
+    vlan_arrives(5, false);
+    nic_set_promiscuous(b, true);
+    vlan_arrives(5, true);
+    nic_set_promiscuous(b, false);
     vlan_arrives(5, false);
     CHECK_EQ(nic_set_vlan(b, 4096, true), -EINVAL);
     close_cards();

@@ -44,7 +44,7 @@ static int choose_vectors(struct interrupts *interrupts) {
 
 // Tells VFIO which eventfd each vector signals; no eventfds at all switches the mechanism off.
 static int set_vectors(const struct interrupts *interrupts, uint32_t count) {
-    char memory[sizeof(struct vfio_irq_set) + sizeof interrupts->event_fds];
+    _Alignas(struct vfio_irq_set) char memory[sizeof(struct vfio_irq_set) + sizeof interrupts->event_fds];
     struct vfio_irq_set *set = (struct vfio_irq_set *)memory;
     *set = (struct vfio_irq_set){
         .argsz = (uint32_t)(sizeof *set + count * sizeof(int)),

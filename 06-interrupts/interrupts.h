@@ -16,8 +16,6 @@
 
 enum { INTERRUPT_MOST_VECTORS = 17 };  // 16 queues and the rest
 
-struct interrupts;
-
 // What a driver does on the card's side.
 struct interrupt_ops {
     const char *driver;  // the nic_ops.name it belongs to
@@ -51,6 +49,8 @@ void interrupts_close(struct interrupts *interrupts);
 
 // nic_receive that can sleep. Packets that are there are returned at once. After a number of calls in a row that
 // found none, it arms the queue's interrupt and sleeps until a packet, a change of the link, a signal, or the
-// timeout; then it returns what there is, which may be nothing. No packet is slept over.
+// timeout; then it returns what there is, which may be nothing. No packet of this queue is slept over.
+//
+// For one thread, and for one queue at a time: packets of other queues wait until this sleep is over.
 uint32_t interrupts_receive(struct interrupts *interrupts, uint32_t queue, struct packet_buffer **buffers,
                             uint32_t count, int timeout_ms);

@@ -1,12 +1,12 @@
 // ixgbe_interrupts.c: from a cause to a vector inside the 82599.
 //
 //     a packet is written to RX queue 3
-//       -> IVAR[1] says which vector (with MSI-X) or which bit of EICR (with MSI) that means      8.2.3.5.16
+//       -> IVAR[1] says which vector (with MSI-X) or which bit of EICR (with MSI) that means       8.2.3.5.16
 //       -> the bit in EICR is set, whether anybody wants it or not                                 8.2.3.5.1
-//       -> if the bit in EIMS is set too, and EITR's interval has passed, the message goes
-//       out     8.2.3.5.3, 8.2.3.5.12
-//       -> EIAC clears the cause and EIAM the mask, so that the card is silent until armed
-//       again   8.2.3.5.5, 8.2.3.5.6
+//       -> if the bit in EIMS is set too, and EITR's interval is over, the message goes
+//       out        8.2.3.5.3, 8.2.3.5.12
+//       -> EIAC clears the cause and EIAM the mask: the card is silent until it is armed
+//       again     8.2.3.5.5, 8.2.3.5.6
 
 #include "ixgbe_interrupts.h"
 
@@ -27,8 +27,7 @@ static void connect(struct nic *nic, uint32_t vectors, uint32_t interval_us, boo
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     uint32_t queues = (1u << nic->rx_queues) - 1;
     // 8.2.3.5.18: many vectors, each masked by its own message (EIAME with EIAM) and pending bits kept in the card.
-    ixgbe_write(ixgbe, IXGBE_GPIE,
-                msix ? IXGBE_GPIE_MULTIPLE_MSIX | IXGBE_GPIE_PBA_SUPPORT | IXGBE_GPIE_OCD | IXGBE_GPIE_EIAME : 0);
+    ixgbe_write(ixgbe, IXGBE_GPIE, msix ? IXGBE_GPIE_MULTIPLE_MSIX | IXGBE_GPIE_PBA_SUPPORT | IXGBE_GPIE_EIAME : 0);
     for (uint32_t queue = 0; queue < nic->rx_queues; queue++) map_rx_queue(ixgbe, queue);
     // The upper of the two entries is "all other causes".
     ixgbe_write(ixgbe, IXGBE_IVAR_MISC,
@@ -55,9 +54,11 @@ static void disarm(struct nic *nic, uint32_t queue) {
     ixgbe_write((struct ixgbe *)nic, IXGBE_EIMC, queue_bit(queue));
 }
 
+// EICS shows the same bits as EICR. But reading EICR clears them, and one that comes in meanwhile can get lost; so
+// Linux looks here, too, and calls the other way a fault of the chip.
 static bool link_changed(struct nic *nic) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
-    bool changed = ixgbe_read(ixgbe, IXGBE_EICR) & IXGBE_EICR_LSC;
+    bool changed = ixgbe_read(ixgbe, IXGBE_EICS) & IXGBE_EICR_LSC;
     if (changed) ixgbe_write(ixgbe, IXGBE_EICR, IXGBE_EICR_LSC);
     ixgbe_write(ixgbe, IXGBE_EIMS, IXGBE_EICR_LSC);
     return changed;

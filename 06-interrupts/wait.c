@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "interrupts.h"
+#include "log.h"
 #include "two_ports.h"
 
 enum {
@@ -91,10 +92,11 @@ static int run_with_interrupts(struct interrupts *interrupts, struct sender *sen
     printf("%s: %u %s vector%s, at most one interrupt every %d us\n", interrupts->nic->device.address,
            interrupts->vectors, interrupts->msix ? "MSI-X" : "MSI", interrupts->vectors > 1 ? "s" : "", INTERVAL_US);
     pthread_t thread;
-    if (pthread_create(&thread, NULL, send_bursts, sender)) return -1;
+    int error = pthread_create(&thread, NULL, send_bursts, sender);
+    if (error) return log_error(-error, "the sending thread could not be started");
     printf("%d bursts of %d packets, one every %d ms:\n", BURSTS, BURST, PAUSE_MS);
     uint32_t received = 0;
-    int error = receive(interrupts, BURSTS * BURST, BURSTS * PAUSE_MS + 2000, &received);
+    error = receive(interrupts, BURSTS * BURST, BURSTS * PAUSE_MS + 2000, &received);
     pthread_join(thread, NULL);
     if (!error) error = nic_check(sender->nic);
     if (error) return error;
