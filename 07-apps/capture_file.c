@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,10 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 
 enum {
     BUFFER_SIZE = 256 * 1024,
+    LAST_BYTES_MS = 2000,  // how long to wait for room in the pipe once it is time to give up
     LINKTYPE_ETHERNET = 1,
 };
 
@@ -42,9 +45,9 @@ struct packet_header {
 struct output {
     int fd;
     const char *path;
-    off_t whole;  // the file's length up to its last whole packet
+    off_t whole;  // bytes of ours in the file, up to the last whole packet
     uint64_t *packets;
-    bool seekable;  // a file that can be cut back, not a pipe
+    bool all_ours;  // a file, not a pipe, that was empty: so it can be cut back
 };
 
 static int write_all(struct output *output, const char *data, size_t size) {
@@ -73,7 +76,7 @@ static size_t whole_packets(const char *data, size_t size, uint64_t *count) {
 
 // Of a write that failed half way, what is whole may stay.
 static int cut_back(struct output *output, const char *data, int error) {
-    if (!output->seekable) return error;
+    if (!output->all_ours) return log_error(error, "%s: writing stopped", output->path);
     struct stat status;
     size_t reached = fstat(output->fd, &status) ? 0 : (size_t)(status.st_size - output->whole);
     output->whole += (off_t)whole_packets(data, reached, output->packets);
@@ -120,7 +123,7 @@ static int open_output(struct output *output, const char *path) {
     if (isatty(output->fd))
         return log_error(-EINVAL, "packets on a terminal help nobody; try: 07-apps/pcap - | tshark -r -");
     struct stat status;
-    output->seekable = !fstat(output->fd, &status) && S_ISREG(status.st_mode);
+    output->all_ours = !fstat(output->fd, &status) && S_ISREG(status.st_mode) && !status.st_size;
     return 0;
 }
 
@@ -135,7 +138,7 @@ static int write_file_header(struct output *output, uint32_t snaplen) {
         output->whole = sizeof header;
         return 0;
     }
-    if (output->seekable && ftruncate(output->fd, 0)) log_error(-errno, "%s holds half a header", output->path);
+    if (output->all_ours && ftruncate(output->fd, 0)) log_error(-errno, "%s holds half a header", output->path);
     return log_error(error, "cannot write to %s", output->path);
 }
 
@@ -143,6 +146,7 @@ static int start_writer(struct capture_file *file, struct output *output) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC)) return log_error(-errno, "a pipe to the writer of %s", output->path);
     fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // room for a burst; less is fine
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);    // see wait_for_room
     file->writer = fork();
     if (file->writer < 0) {
         int error = log_error(-errno, "a writer for %s", output->path);
@@ -164,9 +168,9 @@ static void free_memory(struct capture_file *file) {
     if (file->in_file != MAP_FAILED) munmap(file->in_file, sizeof *file->in_file);
 }
 
-int capture_open(struct capture_file *file, const char *path, uint32_t snaplen) {
+int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, bool (*give_up)(void)) {
     struct output output;
-    *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .buffer = malloc(BUFFER_SIZE)};
+    *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .give_up = give_up, .buffer = malloc(BUFFER_SIZE)};
     file->in_file = mmap(NULL, sizeof *file->in_file, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bool memory = file->buffer && file->in_file != MAP_FAILED;
     int error = memory ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
@@ -179,13 +183,27 @@ int capture_open(struct capture_file *file, const char *path, uint32_t snaplen) 
     return error;
 }
 
+// The writer waits for whoever reads what it writes, and we wait for the writer. But a program that is to end must
+// not leave its card running because of that.
+static int wait_for_room(struct capture_file *file) {
+    struct pollfd room = {.fd = file->pipe, .events = POLLOUT};
+    uint64_t deadline = UINT64_MAX;
+    while (poll(&room, 1, 100) <= 0) {
+        bool ending = file->give_up && file->give_up();
+        if (ending && deadline == UINT64_MAX) deadline = clock_ns() + LAST_BYTES_MS * 1000000ull;
+        if (clock_ns() > deadline)
+            return log_error(-ETIMEDOUT, "what was captured last is lost, because nobody has read it");
+    }
+    return 0;
+}
+
 int capture_flush(struct capture_file *file) {
     for (uint32_t sent = 0; !file->error && sent < file->used;) {
         ssize_t done = write(file->pipe, file->buffer + sent, file->used - sent);
         if (done > 0)
             sent += (uint32_t)done;
-        else if (errno != EINTR)
-            file->error = -errno;
+        else
+            file->error = errno == EAGAIN ? wait_for_room(file) : errno == EINTR ? 0 : -errno;
     }
     file->used = 0;
     return file->error;
@@ -210,7 +228,8 @@ int capture_close(struct capture_file *file, uint64_t *packets) {
     int status = 0;
     capture_flush(file);
     close(file->pipe);
-    while (waitpid(file->writer, &status, 0) < 0 && errno == EINTR) {
+    bool waits_for_a_reader = file->error == -ETIMEDOUT;
+    while (!waits_for_a_reader && waitpid(file->writer, &status, 0) < 0 && errno == EINTR) {
     }
     *packets = *file->in_file;
     free_memory(file);

@@ -8,6 +8,7 @@
 // so.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,18 +19,20 @@ struct capture_file {
     char *buffer;
     uint32_t used;
     uint32_t snaplen;
+    bool (*give_up)(void);
     uint64_t *in_file;  // packets; counted by the writer, in memory that both share
 };
 
-// Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. 0 or a negative
+// Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. Where nobody
+// reads what is written, a flush waits; `give_up`, if not NULL, says when that should come to an end. 0 or a negative
 // errno after saying why. Call it before anything that a child process must not inherit, such as an open device.
-int capture_open(struct capture_file *file, const char *path, uint32_t snaplen);
+int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, bool (*give_up)(void));
 
 // One packet of `length` bytes that arrived at `time_ns` since 1970. It is on its way to the file after the next
 // capture_flush, at the latest. 0 or a negative errno.
 int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length);
 int capture_flush(struct capture_file *file);
 
-// Flushes, and waits until everything is in the file. *packets: how many are. 0, or the negative errno of whatever
-// went wrong since open.
+// Flushes, and waits until everything is in the file, unless that was given up. *packets: how many are. 0, or the
+// negative errno of whatever went wrong since open.
 int capture_close(struct capture_file *file, uint64_t *packets);

@@ -56,7 +56,7 @@ static void add_packets(struct capture_file *file, struct packet_buffer **buffer
 }
 
 static int capture(struct nic *nic, struct interrupts *interrupts, struct capture_file *file,
-                   const struct options *options, struct counts *counts) {
+                   const struct options *options, struct counts *counts, struct nic_stats *stats) {
     uint64_t now = clock_ns(), flushed = now, checked = now;
     uint64_t end = options->seconds ? now + options->seconds * 1000000000 : UINT64_MAX;
     while (!cli_stop() && !file->error && now < end && !(options->count && counts->captured == options->count)) {
@@ -73,6 +73,7 @@ static int capture(struct nic *nic, struct interrupts *interrupts, struct captur
         if (now - checked >= CHECK_MS * 1000000ull) {
             int error = nic_check(nic);
             if (error) return error;
+            nic_read_stats(nic, stats);  // before its counters run over
             checked = now;
         }
     }
@@ -80,12 +81,12 @@ static int capture(struct nic *nic, struct interrupts *interrupts, struct captur
 }
 
 static int capture_with_interrupts(struct nic *nic, struct capture_file *file, const struct options *options,
-                                   struct counts *counts) {
+                                   struct counts *counts, struct nic_stats *stats) {
     struct interrupts interrupts;
-    if (!options->interrupts) return capture(nic, NULL, file, options, counts);
+    if (!options->interrupts) return capture(nic, NULL, file, options, counts, stats);
     int error = interrupts_open(&interrupts, nic, INTERRUPT_INTERVAL_US);
     if (error) return error;
-    error = capture(nic, &interrupts, file, options, counts);
+    error = capture(nic, &interrupts, file, options, counts, stats);
     interrupts_close(&interrupts);
     return error;
 }
@@ -98,7 +99,7 @@ static int run(struct nic_host *host, struct capture_file *file, const struct op
     nic_set_promiscuous(nic, true);
     log_info("capturing on %s to %s%s", options->address, options->path,
              options->seconds || options->count ? "" : "; Ctrl-C ends it");
-    error = capture_with_interrupts(nic, file, options, counts);
+    error = capture_with_interrupts(nic, file, options, counts, stats);
     nic_read_stats(nic, stats);
     nic_close(nic);
     return error;
@@ -110,7 +111,7 @@ static int pcap(const struct options *options) {
     struct counts counts = {0};
     struct nic_stats stats = {0};
     uint64_t in_file;
-    int error = capture_open(&file, options->path, (uint32_t)options->snaplen);
+    int error = capture_open(&file, options->path, (uint32_t)options->snaplen, cli_stop);
     if (error) return error;
     error = nic_host_open(&host);
     if (!error) {
@@ -122,7 +123,8 @@ static int pcap(const struct options *options) {
              " could not be written; the card missed %" PRIu64 " and counted %" PRIu64 " damaged ones",
              counts.captured, counts.bytes, counts.captured - in_file, stats.rx_missed, stats.rx_errors);
     // Whoever reads our standard output may stop when it has seen enough.
-    if (write_error == -EPIPE && !strcmp(options->path, "-")) return 0;
+    bool enough = write_error == -EPIPE && !strcmp(options->path, "-");
+    if (enough && (!error || error == write_error)) return 0;
     return write_error ? write_error : error;
 }
 

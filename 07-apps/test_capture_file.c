@@ -1,6 +1,7 @@
 // test_capture_file.c: whatever happens to the program or the disk, the file ends with a whole packet.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -51,7 +52,7 @@ static int add(struct capture_file *file, uint32_t i) {
 
 static void packets_come_out_as_they_went_in(void) {
     struct capture_file file;
-    CHECK_EQ(capture_open(&file, path, 65535), 0);
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
     for (uint32_t i = 0; i < 5000; i++) CHECK_EQ(add(&file, i), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(65535), 5000);
@@ -60,7 +61,7 @@ static void packets_come_out_as_they_went_in(void) {
 
 static void long_packets_are_cut_to_the_snaplen(void) {
     struct capture_file file;
-    CHECK_EQ(capture_open(&file, path, 100), 0);
+    CHECK_EQ(capture_open(&file, path, 100, NULL), 0);
     for (uint32_t i = 0; i < 500; i++) CHECK_EQ(add(&file, i), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(100), 500);
@@ -68,7 +69,7 @@ static void long_packets_are_cut_to_the_snaplen(void) {
 
 static void an_empty_capture_is_a_valid_file(void) {
     struct capture_file file;
-    CHECK_EQ(capture_open(&file, path, 65535), 0);
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(65535), 0);
 }
@@ -95,7 +96,7 @@ static void a_killed_program_leaves_a_whole_file(void) {
         pid_t child = fork();
         if (!child) {
             struct capture_file file;
-            if (capture_open(&file, path, 65535)) _exit(1);
+            if (capture_open(&file, path, 65535, NULL)) _exit(1);
             for (uint32_t i = 0;; i++) add(&file, i);
         }
         close(ends[1]);
@@ -118,7 +119,7 @@ static void a_full_disk_keeps_what_is_whole(void) {
         int error = 0;
         setrlimit(RLIMIT_FSIZE, &limit);
         signal(SIGXFSZ, SIG_IGN);
-        if (capture_open(&file, path, 65535)) _exit(9);
+        if (capture_open(&file, path, 65535, NULL)) _exit(9);
         for (uint32_t i = 0; i < 100000 && !error; i++) error = add(&file, i);
         error = capture_close(&file, &in_file) == -EFBIG && error ? 0 : 1;
         _exit(error || packets_in_file(65535) != (long)in_file);
@@ -129,10 +130,34 @@ static void a_full_disk_keeps_what_is_whole(void) {
     CHECK(packets_in_file(65535) > 0);
 }
 
+// Standard output may be the end of a file that has something in it already (>>). That stays.
+static void what_was_there_before_stays(void) {
+    enum { BEFORE = 90000 };
+    CHECK_EQ(truncate(path, 0), 0);
+    CHECK_EQ(truncate(path, BEFORE), 0);
+    pid_t child = fork();
+    if (!child) {
+        struct rlimit limit = {100000, 100000};
+        struct capture_file file;
+        setrlimit(RLIMIT_FSIZE, &limit);
+        signal(SIGXFSZ, SIG_IGN);
+        int fd = open(path, O_WRONLY | O_APPEND);
+        if (dup2(fd, STDOUT_FILENO) < 0 || capture_open(&file, "-", 65535, NULL)) _exit(9);
+        for (uint32_t i = 0; i < 1000; i++) add(&file, i);
+        _exit(capture_close(&file, &in_file) != -EFBIG);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    struct stat file;
+    CHECK_EQ(stat(path, &file), 0);
+    CHECK(file.st_size > BEFORE);
+}
+
 static void what_cannot_be_opened_is_an_error(void) {
     struct capture_file file;
-    CHECK_EQ(capture_open(&file, "/nonexistent/file.pcap", 65535), -ENOENT);
-    CHECK_EQ(capture_open(&file, "/dev/full", 65535), -ENOSPC);
+    CHECK_EQ(capture_open(&file, "/nonexistent/file.pcap", 65535, NULL), -ENOENT);
+    CHECK_EQ(capture_open(&file, "/dev/full", 65535, NULL), -ENOSPC);
 }
 
 int main(void) {
@@ -142,6 +167,7 @@ int main(void) {
     an_empty_capture_is_a_valid_file();
     a_killed_program_leaves_a_whole_file();
     a_full_disk_keeps_what_is_whole();
+    what_was_there_before_stays();
     what_cannot_be_opened_is_an_error();
     unlink(path);
     return test_summary();

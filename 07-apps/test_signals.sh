@@ -53,6 +53,23 @@ for delay in 0.1 0.2 0.3 0.4; do
     expect_packets any "$directory/killed.pcap"
 done
 
+# Whoever reads our standard output may sleep. Ctrl-C ends it all the same, and the card is closed first.
+mkfifo "$directory/fifo"
+sleep 60 <"$directory/fifo" &
+scripts/sim --wire generator:size=1514 --trace="$directory/trace" 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
+pid=$!
+wait_for 'frame' "$directory/trace"
+sleep 1
+kill -INT $pid
+wait $pid
+status=$?
+if [ $status -eq 1 ] && grep -q 'nobody has read it' "$directory/err" && grep -q 'queue 0 disabled' "$directory/trace"; then
+    ok
+else
+    not_ok "pcap, whose reader sleeps, ended with $status after SIGINT"
+fi
+kill %?sleep
+
 # Without a standard error, no message gets into the file instead.
 timeout 60 07-apps/pcap --count 20 "$directory/silent.pcap" 2>&-
 expect_packets 20 "$directory/silent.pcap"
