@@ -25,9 +25,12 @@
 enum {
     MOST_QUEUES = 16,
     LARGEST_BATCH = 256,
-    RING_SIZE = 512,
+    RX_RING_SIZE = 512,
+    // A thread that was kept waiting finds a full RX ring, and empties it faster than any card can send. All of that
+    // has to fit into the TX ring, beside what is there already.
+    TX_RING_SIZE = 2 * RX_RING_SIZE,
     // In the port's RX ring, in the other port's TX ring, and in the thread's hands: a queue can never use more.
-    BUFFERS = RING_SIZE + RING_SIZE + LARGEST_BATCH,
+    BUFFERS = RX_RING_SIZE + TX_RING_SIZE + LARGEST_BATCH,
     LOOK_MS = 10,            // how often the main thread looks at clock, counts and Ctrl-C
     LAST_PACKETS_MS = 2000,  // how long to wait at the end for a packet that has not yet left a TX ring
     CACHE_LINES = 128,       // two: processors fetch them in pairs
@@ -249,8 +252,8 @@ static int open_ports(struct forwarder *forwarder) {
     uint32_t queues = (uint32_t)forwarder->options.queues;
     const struct nic_config config = {.rx_queues = queues,
                                       .tx_queues = queues,
-                                      .rx_ring_size = RING_SIZE,
-                                      .tx_ring_size = RING_SIZE,
+                                      .rx_ring_size = RX_RING_SIZE,
+                                      .tx_ring_size = TX_RING_SIZE,
                                       .rx_buffers = BUFFERS};
     int error = 0;
     for (int i = 0; i < 2 && !error; i++) {

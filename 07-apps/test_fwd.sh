@@ -18,7 +18,7 @@ try 0 '^500 packets' scripts/sim --wire generator:flows=64,size=1514 07-apps/pca
 try 0 '^400 packets' scripts/sim --wire generator:flows=64,size=60 07-apps/pcap --count 400 "$directory/in1.pcap" 05:00.0
 for mode in stepped threaded; do
     for queues in 1 4 16; do
-        buffers=$((queues * 2560))
+        buffers=$((queues * 3584))
         try 0 "^$buffers buffers were in the pools at the start, $buffers at the end" \
             scripts/sim --mode $mode --wire0 "replay:$directory/in0.pcap,fast,record=$directory/out0.pcap" \
             --wire1 "replay:$directory/in1.pcap,fast,record=$directory/out1.pcap" 07-apps/fwd --count 900 --seconds 30 --queues $queues
@@ -38,6 +38,9 @@ printed '0000:04:00.0 --> 0000:05:00.0: [1-9]'
 printed '0000:05:00.0 --> 0000:04:00.0: [1-9]'
 printed '[0-9] busy cycles each'
 try 0 ' 1\.[0-9] s   --> +[0-9.]+ Mpps +[0-9.]+ Gbit/s   <-- +[0-9.]+ Mpps' scripts/sim --wire generator:rate=1000 07-apps/fwd --seconds 2 05:00.0 04:00.0
+# As fast as the generators can.
+try 0 '^0000:04:00.0 --> 0000:05:00.0: [0-9]+ packets forwarded, 0 dropped' scripts/sim --mode threaded --wire generator 07-apps/fwd --count 300000
+printed '^0000:05:00.0 --> 0000:04:00.0: [0-9]+ packets forwarded, 0 dropped'
 # To somebody else's address.
 try 0 '^0000:05:00.0 --> 0000:04:00.0: [1-9]' scripts/sim --wire0 sink --wire1 "replay:$directory/in0.pcap,loop" 07-apps/fwd --count 100 --seconds 30
 try 0 'nothing came in at either port' scripts/sim --wire sink 07-apps/fwd --seconds 1
@@ -46,7 +49,7 @@ try 0 'nothing came in at either port' scripts/sim --wire sink 07-apps/fwd --sec
 for fault in link-down unplugged; do
     try 1 '0000:05:00.0 has not sent all of them' scripts/sim --mode stepped --wire0 generator --wire1 sink --fault1 $fault@1000 07-apps/fwd --seconds 1
     printed '--> 0000:05:00.0: [0-9]+ packets forwarded, [1-9][0-9]* dropped'
-    printed '^2560 buffers were in the pools at the start, 2560 at the end'
+    printed '^3584 buffers were in the pools at the start, 3584 at the end'
 done
 
 finish

@@ -419,9 +419,10 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     dma_find_ring(device, DMA_TX_RING, &engine.ring);
-    for (unsigned left = SIM_BATCH; left && engine.ring.head != engine.ring.tail;) {
+    // As much as receive_step: who forwards what it receives must be able to send at the same rate.
+    for (unsigned left = 2 * SIM_BATCH; left && engine.ring.head != engine.ring.tail;) {
         struct wire_frame frames[SIM_BATCH];
-        unsigned count = collect(device, &engine, frames, left);
+        unsigned count = collect(device, &engine, frames, left < SIM_BATCH ? left : SIM_BATCH);
         int error = count ? send_plain(device, &engine, frames, count) : send_next(device, &engine);
         left -= count ? count : 1;
         queue->retrying = error == -EAGAIN;
