@@ -129,11 +129,17 @@ static bool take_back(struct packet_buffer *buffer) {
     return true;
 }
 
-void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count) {
+void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
-        if (take_back(buffers[i])) buffers[i]->pool->free_stack[buffers[i]->pool->free_count++] = buffers[i];
+        if (take_back(buffers[i])) pool->free_stack[pool->free_count++] = buffers[i];
 }
 #else
+void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count) {
+    memcpy(&pool->free_stack[pool->free_count], buffers, count * sizeof *buffers);
+    pool->free_count += count;
+}
+#endif
+
 static inline bool all_of_pool(struct packet_buffer *const *buffers, size_t count, const struct mempool *pool) {
 #pragma GCC unroll 8
     for (size_t i = 0; i < count; i++)
@@ -145,16 +151,14 @@ static inline bool all_of_pool(struct packet_buffer *const *buffers, size_t coun
 void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count) {
     while (count) {
         struct mempool *pool = buffers[0]->pool;
-        size_t same = 0;
+        uint32_t same = 0;
         while (same + 8 <= count && all_of_pool(buffers + same, 8, pool)) same += 8;
         while (same < count && all_of_pool(buffers + same, 1, pool)) same++;
-        memcpy(&pool->free_stack[pool->free_count], buffers, same * sizeof *buffers);
-        pool->free_count += (uint32_t)same;
+        mempool_free_own(pool, buffers, same);
         buffers += same;
-        count -= (uint32_t)same;
+        count -= same;
     }
 }
-#endif
 
 // Frees all buffers of a packet but the first, which then is a buffer like any other.
 static void make_plain(struct packet_buffer *packet) {

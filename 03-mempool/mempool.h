@@ -96,3 +96,5 @@ void mempool_free_batch(struct packet_buffer *const *packets, uint32_t count);
 void mempool_free(struct packet_buffer *packet);
 // The same where each is known to be a single buffer without a request; for rings.
 void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count);
+// And where all are known to be of this pool, too: then not one of them is looked at.
+void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count);

@@ -29,7 +29,7 @@ void ring_empty(struct ring *ring) {
     while (ring_in_use(ring)) {
         struct ring_group group = ring->groups[ring_slot(ring, ring->head)];
         if (!group.descriptors) group.descriptors = 1;  // an RX ring has no groups
-        ring_free_buffers(ring, ring->head + group.contexts, group.descriptors - group.contexts);
+        ring_free_buffers(ring, ring->head + group.contexts, group.descriptors - group.contexts, group.pool);
         ring->head += group.descriptors;
     }
 }
@@ -65,7 +65,7 @@ bool ring_link_rare(struct ring *ring, const struct tx_format *format, struct pa
 
     uint32_t first = ring->tail;
     struct ring_group *group = &ring->groups[ring_slot(ring, first)];
-    group->contexts = context_changes(ring, format, packet);
+    *group = (struct ring_group){.contexts = context_changes(ring, format, packet)};
     if (group->contexts) ring->descriptors[ring_slot(ring, ring->tail++)] = ring->context;
     struct descriptor *last = NULL;
     for (struct packet_buffer *part = packet; part; part = next_part(packet, part)) {
@@ -100,7 +100,7 @@ bool ring_read_rare(struct ring *ring, const struct rx_format *format, struct pa
     ring->head += parts;
     *packet = NULL;
     if (end == RX_BROKEN) {
-        ring_free_buffers(ring, first, parts);
+        ring_free_buffers(ring, first, parts, NULL);
         __atomic_store_n(broken, *broken + 1, __ATOMIC_RELAXED);  // other threads may look at it
         return true;
     }

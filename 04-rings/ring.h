@@ -42,6 +42,7 @@ struct descriptor {
 
 // TX: descriptors whose buffers go back together, when the last of them is reported done.
 struct ring_group {
+    struct mempool *pool;  // where they go back to; NULL: each may have a pool of its own
     uint16_t descriptors;
     uint16_t contexts;  // of these, how many at the front have no buffer: 1 or 0
 };
@@ -102,11 +103,16 @@ static inline uint32_t ring_until_end(const struct ring *ring, uint32_t position
     return count < left ? count : left;
 }
 
-// Gives the buffers of `count` descriptors from `position` on back to their pools.
-static inline void ring_free_buffers(struct ring *ring, uint32_t position, uint32_t count) {
-    uint32_t straight = ring_until_end(ring, position, count);
-    mempool_free_buffers(&ring->used[ring_slot(ring, position)], straight);
-    if (count > straight) mempool_free_buffers(ring->used, count - straight);
+// Gives the buffers of `count` descriptors from `position` on back to `pool`; NULL: each to its own.
+static inline void ring_free_buffers(struct ring *ring, uint32_t position, uint32_t count, struct mempool *pool) {
+    for (uint32_t straight; count; position += straight, count -= straight) {
+        straight = ring_until_end(ring, position, count);
+        struct packet_buffer *const *buffers = &ring->used[ring_slot(ring, position)];
+        if (pool)
+            mempool_free_own(pool, buffers, straight);
+        else
+            mempool_free_buffers(buffers, straight);
+    }
 }
 
 // Both ends of a ring cost something to look at: a doorbell is a write across the bus, and DD a cache line that the
@@ -126,9 +132,12 @@ enum { RING_BLOCK = 8 };
 // false, and has done nothing, if the ring has no room for all of it. In ring.c.
 bool ring_link_rare(struct ring *ring, const struct tx_format *format, struct packet_buffer *packet);
 
-RING_INLINE bool ring_all_plain(struct packet_buffer *const *packets, size_t count) {
+RING_INLINE bool ring_all_plain(struct packet_buffer *const *packets, size_t count, const struct mempool *pool) {
     uint32_t asked = 0;
-    RING_UNROLL for (size_t i = 0; i < count; i++) asked |= packets[i]->request.what;
+    RING_UNROLL for (size_t i = 0; i < count; i++) {
+        asked |= packets[i]->request.what;
+        if (packets[i]->pool != pool) return false;
+    }
     return !asked;
 }
 
@@ -141,7 +150,8 @@ RING_INLINE void ring_write(const struct tx_format *format, struct descriptor *d
 }
 
 // TX, link: writes packets into descriptors from the tail on, as many as fit; returns how many. From here on their
-// buffers belong to the ring. The caller rings the doorbell afterwards.
+// buffers belong to the ring. The caller rings the doorbell afterwards. A group ends where another pool begins: now
+// the descriptions are at hand, and when the buffers go back they have long left the cache.
 RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format,
                                struct packet_buffer *const *packets, uint32_t count) {
     uint32_t linked = 0;
@@ -152,14 +162,15 @@ RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format
         most = ring_until_end(ring, slot, most);
         struct descriptor *descriptors = &ring->descriptors[slot];
         struct packet_buffer **used = &ring->used[slot], *const *group = packets + linked;
+        struct mempool *pool = group[0]->pool;
         size_t plain = 0;
-        for (; plain + RING_BLOCK <= most && ring_all_plain(group + plain, RING_BLOCK); plain += RING_BLOCK)
+        for (; plain + RING_BLOCK <= most && ring_all_plain(group + plain, RING_BLOCK, pool); plain += RING_BLOCK)
             ring_write(format, descriptors + plain, used + plain, group + plain, RING_BLOCK);
-        for (; plain < most && ring_all_plain(group + plain, 1); plain++)
+        for (; plain < most && ring_all_plain(group + plain, 1, pool); plain++)
             ring_write(format, descriptors + plain, used + plain, group + plain, 1);
         if (plain) {
             format->request_report(&descriptors[plain - 1]);
-            ring->groups[slot] = (struct ring_group){.descriptors = (uint16_t)plain};
+            ring->groups[slot] = (struct ring_group){.pool = pool, .descriptors = (uint16_t)plain};
             ring->tail += (uint32_t)plain;
             linked += (uint32_t)plain;
         } else if (ring_link_rare(ring, format, *group)) {
@@ -172,19 +183,21 @@ RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format
 }
 
 // TX, clean: where groups have been reported done, their buffers go back to the free stack. Returns how many
-// descriptors are free again. Neighbouring groups go together, up to one that begins with a context.
+// descriptors are free again. Neighbouring groups of one pool go together, up to one that begins with a context.
 RING_INLINE uint32_t ring_clean(struct ring *ring, const struct tx_format *format) {
     uint32_t begin = ring->head, end = begin;
+    struct mempool *pool = NULL;
     while (end != ring->tail) {
         struct ring_group group = ring->groups[ring_slot(ring, end)];
         if (!format->done(&ring->descriptors[ring_slot(ring, end + group.descriptors - 1)])) break;
-        if (group.contexts) {
-            ring_free_buffers(ring, begin, end - begin);
+        if (group.contexts || group.pool != pool) {
+            ring_free_buffers(ring, begin, end - begin, pool);
             begin = end + group.contexts;
+            pool = group.pool;
         }
         end += group.descriptors;
     }
-    ring_free_buffers(ring, begin, end - begin);
+    ring_free_buffers(ring, begin, end - begin, pool);
     uint32_t cleaned = end - ring->head;
     ring->head = end;
     return cleaned;

@@ -153,6 +153,36 @@ static void one_report_is_asked_for_every_32_packets(void) {
     mempool_destroy(pool);
 }
 
+// As when packets of several ports leave at one.
+static void buffers_go_back_to_their_own_pools(void) {
+    enum { POOLS = 3, BUFFERS = 300 };
+    struct ring ring;
+    struct mempool *pools[POOLS];
+    struct packet_buffer *batch[200];
+    uint32_t device_head = 0;
+    for (int i = 0; i < POOLS; i++) CHECK_EQ(mempool_create(space, BUFFERS, 1024, &pools[i]), 0);
+    CHECK_EQ(ring_create(space, 256, &ring), 0);
+    for (int turn = 0; turn < 1000; turn++) {
+        uint32_t count = 0, most = random_below(100);
+        while (count < most) {
+            uint32_t run = 1 + random_below(turn % 2 ? 3 : 40);
+            count += mempool_alloc_batch(pools[random_below(POOLS)], batch + count, run);
+        }
+        uint32_t linked = ring_link(&ring, &tx, batch, count);
+        mempool_free_batch(batch + linked, count - linked);
+        device_sends(&ring, &device_head, random_below(200));
+        ring_clean(&ring, &tx);
+    }
+    ring_destroy(space, &ring);
+    for (int i = 0; i < POOLS; i++) {
+        struct packet_buffer *all[BUFFERS + 1];
+        CHECK_EQ(mempool_alloc_batch(pools[i], all, BUFFERS + 1), BUFFERS);
+        for (uint32_t k = 0; k < BUFFERS; k++) CHECK(all[k]->pool == pools[i]);
+        mempool_free_batch(all, BUFFERS);
+        mempool_destroy(pools[i]);
+    }
+}
+
 static struct packet_buffer *chain_of(struct mempool *pool, uint32_t parts) {
     struct packet_buffer *first = NULL;
     while (parts--) {
@@ -302,6 +332,7 @@ static int run(struct dma_space *opened) {
     packets_come_once_and_in_order(512, 1000);
     packets_come_once_and_in_order(512, 300);  // fewer buffers than descriptors
     one_report_is_asked_for_every_32_packets();
+    buffers_go_back_to_their_own_pools();
     packets_in_several_buffers_are_sent();
     a_packet_without_room_stays_with_the_caller();
     contexts_are_told_once();
