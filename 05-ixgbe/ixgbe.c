@@ -78,6 +78,12 @@ static int wait_until_ready(struct ixgbe *ixgbe) {
                     "initialization of the DMA engine");
 }
 
+// 8.2.3.1.3: a card may have firmware that looks after the link while nobody else does. It looks at this bit.
+static int take_over(struct ixgbe *ixgbe) {
+    ixgbe_set(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_DRV_LOAD);
+    return 0;
+}
+
 // 4.6.4.2: 10 Gbit/s over SFI, as SFP+ modules want it: no negotiation, just light. Pin SDP3 is the module's
 // TX_DISABLE, and another driver may have left the laser off.
 static int start_link(struct ixgbe *ixgbe) {
@@ -307,6 +313,7 @@ static int stop_queues(struct ixgbe *ixgbe) {
 static void stop(struct ixgbe *ixgbe) {
     disable_interrupts(ixgbe);
     int error = stop_queues(ixgbe);
+    ixgbe_clear(ixgbe, IXGBE_CTRL_EXT, IXGBE_CTRL_EXT_DRV_LOAD);
     if (error != -ENODEV) error = stop_bus_mastering(ixgbe);
     if (!error) error = reset(ixgbe);
     if (error)
@@ -359,6 +366,7 @@ static int (*const bring_up[])(struct ixgbe *ixgbe) = {
     reset,                  // 4.6.3.2
     disable_interrupts,     // again: the reset may have changed the masks
     wait_until_ready,       // 4.6.3
+    take_over,              // 8.2.3.1.3
     start_flow_control,     // 3.7.7.3
     start_link,             // 4.6.4
     clear_stats,            // 4.6.5
