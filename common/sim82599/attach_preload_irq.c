@@ -72,9 +72,16 @@ bool irq_is_trigger(int fd) {
 static unsigned number_of(const void *port) { return (unsigned)((const struct port *)port - host_port(0)); }
 
 static void raise_intx(struct interrupts *irq) {
-    if (irq->masked) return;
+    if (irq->masked || irq->vectors[0].fd < 0) return;
     irq->masked = true;  // the kernel masks INTx at the device until the program unmasks it
     signal_trigger(&irq->vectors[0]);
+}
+
+// A level that is still there interrupts again as soon as it may.
+static void raise_if_high(unsigned port) {
+    uint8_t status;
+    sim_config_read(host_port(port)->device, PCI_STATUS, &status, 1);
+    if (status & PCI_STATUS_INTERRUPT) raise_intx(&all[port]);
 }
 
 void irq_raise(void *port, unsigned vector) {
@@ -109,25 +116,34 @@ static void show_enabled(struct port *port, uint32_t capability, uint32_t flags,
     sim_config_write(port->device, capability + flags, (uint8_t[]){(uint8_t)value, (uint8_t)(value >> 8)}, 2);
 }
 
-static void choose_kind(unsigned number, unsigned kind, unsigned count) {
-    static const enum sim_interrupt_mode modes[] = {
-        [VFIO_PCI_INTX_IRQ_INDEX] = SIM_IRQ_INTX, [VFIO_PCI_MSI_IRQ_INDEX] = SIM_IRQ_MSI,
-        [VFIO_PCI_MSIX_IRQ_INDEX] = SIM_IRQ_MSIX, [VFIO_PCI_ERR_IRQ_INDEX] = SIM_IRQ_NONE,
-        [VFIO_PCI_REQ_IRQ_INDEX] = SIM_IRQ_NONE,  [NO_KIND] = SIM_IRQ_NONE};
-    struct interrupts *irq = &all[number];
-    struct port *port = host_port(number);
+static void prepare(struct interrupts *irq, unsigned kind, unsigned count) {
     for (unsigned i = 0; i < irq->count; i++) drop(&irq->vectors[i]);
     irq->kind = kind;
     irq->count = count;
     irq->masked = false;
     for (unsigned i = 0; i < count; i++) irq->vectors[i] = (struct trigger){-1, -1};
+}
+
+// A cause that is pending interrupts at once, so by now it must be known whom.
+static void tell_device(unsigned number) {
+    static const enum sim_interrupt_mode modes[] = {
+        [VFIO_PCI_INTX_IRQ_INDEX] = SIM_IRQ_INTX, [VFIO_PCI_MSI_IRQ_INDEX] = SIM_IRQ_MSI,
+        [VFIO_PCI_MSIX_IRQ_INDEX] = SIM_IRQ_MSIX, [VFIO_PCI_ERR_IRQ_INDEX] = SIM_IRQ_NONE,
+        [VFIO_PCI_REQ_IRQ_INDEX] = SIM_IRQ_NONE,  [NO_KIND] = SIM_IRQ_NONE};
+    struct port *port = host_port(number);
+    unsigned kind = all[number].kind;
     show_enabled(port, port->msix_capability, PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE, kind == VFIO_PCI_MSIX_IRQ_INDEX);
     show_enabled(port, port->msi_capability, PCI_MSI_FLAGS, PCI_MSI_FLAGS_ENABLE, kind == VFIO_PCI_MSI_IRQ_INDEX);
     sim_set_interrupt_mode(port->device, modes[kind]);
 }
 
+static void disable(unsigned number) {
+    prepare(&all[number], NO_KIND, 0);
+    tell_device(number);
+}
+
 void irq_disable_all(unsigned port) {
-    choose_kind(port, NO_KIND, 0);
+    disable(port);
     drop(&all[port].error);
     drop(&all[port].request);
 }
@@ -172,17 +188,19 @@ static long trigger_vectors(unsigned port, const struct request *request) {
     struct interrupts *irq = &all[port];
     unsigned index = request->header.index, start = request->header.start, count = request->header.count;
     if (irq->kind == index && count == 0 && has(request, VFIO_IRQ_SET_DATA_NONE)) {
-        choose_kind(port, NO_KIND, 0);
+        disable(port);
         return 0;
     }
     if (irq->kind != index && irq->kind != NO_KIND) return -EINVAL;
     if (index == VFIO_PCI_INTX_IRQ_INDEX && (start != 0 || count != 1)) return -EINVAL;
     if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) {
-        if (irq->kind == index) return set_vectors(port, request);
-        choose_kind(port, index, start + count);
-        long result = set_vectors(port, request);
-        if (result) choose_kind(port, NO_KIND, 0);
-        return result;
+        bool was_enabled = irq->kind == index;
+        if (!was_enabled) prepare(irq, index, start + count);
+        long error = set_vectors(port, request);
+        if (error && !was_enabled) prepare(irq, NO_KIND, 0);
+        if (!error && !was_enabled) tell_device(port);
+        if (!error && index == VFIO_PCI_INTX_IRQ_INDEX) raise_if_high(port);
+        return error;
     }
     if (irq->kind != index || start + count > irq->count) return -EINVAL;
     for (unsigned i = 0; i < count; i++)
@@ -197,10 +215,7 @@ static long mask_intx(unsigned port, const struct request *request, bool mask) {
     if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;
     if (!selects(request, 0)) return 0;
     irq->masked = mask;
-    // A level that is still there interrupts again as soon as it may.
-    uint8_t status;
-    sim_config_read(host_port(port)->device, PCI_STATUS, &status, 1);
-    if (!mask && status & PCI_STATUS_INTERRUPT) raise_intx(irq);
+    raise_if_high(port);
     return 0;
 }
 

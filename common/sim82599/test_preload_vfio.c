@@ -409,6 +409,36 @@ static void interrupts(void) {
     CHECK_EQ(set_irqs(&nic, NONE, VFIO_PCI_REQ_IRQ_INDEX, 0, 0, NULL, 0), 0);
 }
 
+// What has come before anybody could hear of it is heard as soon as somebody can.
+static void a_pending_cause_is_not_lost(void) {
+    enum { EICR = 0x00800, EICS = 0x00808, EIMS = 0x00880, GPIE = 0x00898, IVAR0 = 0x00900 };
+    static const uint32_t kinds[] = {VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX};
+    struct nic nic = nic_open(0, -1);
+    nic_write(&nic, IVAR0, 0x80);
+    nic_write(&nic, EIMS, 1);
+    nic_write(&nic, EICS, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        int event = eventfd(0, EFD_NONBLOCK);
+        nic_write(&nic, GPIE, kinds[i] == VFIO_PCI_MSIX_IRQ_INDEX ? 0x80000010 : 0);
+        CHECK_EQ(nic_set_trigger(&nic, kinds[i], 0, event), 0);
+        CHECK_EQ(count_of(event), 1);
+        CHECK_EQ(set_irqs(&nic, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, kinds[i], 0, 0, NULL, 0), 0);
+        close(event);
+    }
+}
+
+// Nobody hears an INTx that has no eventfd, so it stays unmasked until it has one.
+static void intx_waits_for_its_eventfd(void) {
+    enum { EICS = 0x00808, EIMS = 0x00880 };
+    struct nic nic = nic_open(0, -1);
+    int event = eventfd(0, EFD_NONBLOCK);
+    CHECK_EQ(nic_set_trigger(&nic, VFIO_PCI_INTX_IRQ_INDEX, 0, -1), 0);
+    nic_write(&nic, EIMS, 1 << 24);
+    nic_write(&nic, EICS, 1 << 24);
+    CHECK_EQ(nic_set_trigger(&nic, VFIO_PCI_INTX_IRQ_INDEX, 0, event), 0);
+    CHECK_EQ(count_of(event), 1);
+}
+
 // ---- DMA mappings ----
 
 static void iommu_says_what_it_can(const struct nic *nic) {
@@ -569,6 +599,8 @@ int main(int argc, char **argv) {
         {"config_space", config_space, THREADED | STEPPED, NULL, 0},
         {"status", a_refused_read_stays_in_the_status, THREADED | STEPPED, "dma-outside-mapping", 0},
         {"interrupts", interrupts, THREADED | STEPPED, NULL, 0},
+        {"pending_cause", a_pending_cause_is_not_lost, ALL_MODES, NULL, 0},
+        {"intx_without_eventfd", intx_waits_for_its_eventfd, ALL_MODES, NULL, 0},
         {"dma", dma, THREADED | STEPPED, NULL, 0},
         {"dma_version_1", dma_version_1, STEPPED, NULL, 0},
         {"locked_memory", locked_memory_is_limited, THREADED, NULL, 0},
