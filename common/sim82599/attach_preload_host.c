@@ -44,7 +44,7 @@ static struct {
     bool posts_writes;
     uint64_t start_ns, counted_ns;
     struct port ports[PORTS];
-    atomic_uint running;  // ports with a device descriptor open
+    atomic_uint running;  // ports with a device descriptor open, copies not counted
     pthread_t thread;
     bool has_thread, thread_done;
     atomic_uintptr_t threads_stopped;  // each thread knows how many there were before it, and ends with the next
@@ -482,7 +482,7 @@ int host_open(unsigned number) {
                  2);  // the kernel enables, bus master is the driver's
     host_reset(number);
     memset(port->msix, 0, msix_size(port));
-    if (atomic_fetch_add(&host.running, 1) == 0 && host.mode == MODE_THREADED && !port->copy) {
+    if (!port->copy && atomic_fetch_add(&host.running, 1) == 0 && host.mode == MODE_THREADED) {
         int error = start_thread();
         if (error) {
             atomic_fetch_sub(&host.running, 1);
@@ -500,7 +500,7 @@ void host_close(unsigned number) {
     irq_disable_all(number);
     config_write(port, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY, 2);
     host_reset(number);
-    if (atomic_fetch_sub(&host.running, 1) == 1) stop_thread();
+    if (!port->copy && atomic_fetch_sub(&host.running, 1) == 1) stop_thread();
 }
 
 // By the NIC's own count, for the ports that this process has driven.
@@ -552,6 +552,7 @@ static void after_fork_parent(void) { host_unlock(); }
 static void after_fork_child(void) {
     calls_inherit();
     atomic_store(&waiting, 0);
+    atomic_store(&host.running, 0);
     host.has_thread = host.thread_done = false;
     for (unsigned i = 0; i < PORTS; i++) {
         struct port *port = &host.ports[i];

@@ -81,6 +81,40 @@ static void fork_leaves_the_nic_with_the_parent(void) {
     CHECK_EQ(nic_read(&again, RAL5), 0);  // reset
 }
 
+static bool reads_as_set(const struct nic *nic, uint32_t offset, uint32_t bit) {
+    for (int i = 0; i < 2000 && !(nic_read(nic, offset) & bit); i++) usleep(1000);
+    return nic_read(nic, offset) & bit;
+}
+
+// The parent's port is none of the child's, which has a device of its own that works, and rests when it is closed.
+static void a_child_drives_the_other_port(void) {
+    enum { LINKS = 0x42a4, DMATXCTL = 0x4a80, TDBAL = 0x6000, TDLEN = 0x6008, TDH = 0x6010, TDT = 0x6018 };
+    enum { TXDCTL = 0x6028, TXDCTL_ENABLE = 1 << 25, LINK_UP = 1 << 30, MEMORY_AND_BUS_MASTER = 6 };
+    struct nic parents = nic_open(0, -1);
+    pid_t child = fork();
+    if (child == 0) {
+        struct nic nic = nic_open(1, -1);
+        uint64_t *ring = new_pages(4096);
+        ring[0] = 0x10000 + 2048;
+        ring[1] = UINT64_C(60) << 46 | 0x2b300000 | 60;  // one packet, advanced, with its CRC
+        CHECK_EQ(pwrite(nic.device, &(uint8_t){MEMORY_AND_BUS_MASTER}, 1, region_offset(CONFIG) + 4), 1);
+        CHECK_EQ(nic_map_dma(&nic, ring, 0x10000, 4096), 0);
+        CHECK(reads_as_set(&nic, LINKS, LINK_UP));
+        nic_write(&nic, DMATXCTL, 1);
+        nic_write(&nic, TDBAL, 0x10000);
+        nic_write(&nic, TDLEN, 1024);
+        nic_write(&nic, TXDCTL, TXDCTL_ENABLE);
+        CHECK(reads_as_set(&nic, TXDCTL, TXDCTL_ENABLE));
+        nic_write(&nic, TDT, 1);
+        for (int i = 0; i < 2000 && nic_read(&nic, TDH) == 0; i++) usleep(1000);
+        CHECK_EQ(nic_read(&nic, TDH), 1);
+        close(parents.device);
+        exit(test_summary());
+    }
+    CHECK_EQ(child_status(child), 0);
+    CHECK(nic_read(&parents, RAL0) != 0);
+}
+
 // A program that has only looked around before it goes into the background drives the NIC from there.
 static void the_background_drives_it(void) {
     CHECK(nic_group_number(0) > 0);
@@ -240,6 +274,7 @@ int main(int argc, char **argv) {
     static const struct test_case tests[] = {
         {"a_port_has_one_owner", a_port_has_one_owner, THREADED | STEPPED, NULL, 0},
         {"fork", fork_leaves_the_nic_with_the_parent, ALL_MODES, "is a fork; the NIC stayed with its parent", 0},
+        {"child_drives_the_other_port", a_child_drives_the_other_port, ALL_MODES, NULL, 0},
         {"the_background_drives_it", the_background_drives_it, ALL_MODES, NULL, 0},
         {"leaves_everything_open", leaves_everything_open, ALL_MODES, NULL, 0},
         {"is_killed", is_killed, THREADED, NULL, SIGKILL},
