@@ -34,6 +34,7 @@ void interrupt_reset(struct sim_device *device) {
 void sim_set_interrupt_mode(struct sim_device *device, enum sim_interrupt_mode mode) {
     device->interrupt_mode = mode;
     device->asserted = 0;
+    config_interrupt_status(device, false);
     interrupts_send(device);
 }
 
@@ -83,14 +84,16 @@ static void send(struct sim_device *device, unsigned vector) {
     if (one_message_per_vector(device)) clear_and_mask_itself(device, vector);
     if (fault_now(device, FAULT_LOST_INTERRUPTS)) return;
     observe_interrupt(device, vector, causes);
+    // INTx is a level, and whoever is told that it has risen may look.
+    if (device->interrupt_mode == SIM_IRQ_INTX) config_interrupt_status(device, true);
     device->front.interrupt(device->front.context, vector);
 }
 
 void interrupts_send(struct sim_device *device) {
     if (!(device->queue_causes | device->other_causes | device->asserted)) return;
     uint64_t level = levels(device);
-    if (device->interrupt_mode == SIM_IRQ_INTX) config_interrupt_status(device, level);
     device->asserted &= level;
+    if (!device->asserted) config_interrupt_status(device, false);
     if (device->interrupt_mode != SIM_IRQ_NONE) {
         for (uint64_t pending = level & ~device->asserted; pending; pending &= pending - 1) {
             unsigned vector = (unsigned)__builtin_ctzll(pending);

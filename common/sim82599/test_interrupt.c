@@ -175,22 +175,55 @@ static void test_msi_is_one_vector(void) {
     bench_destroy(bench);
 }
 
+static bool intx_is_high(struct bench *bench) {
+    uint8_t status;
+    sim_config_read(bench->device, 6, &status, 1);
+    return status & 8;
+}
+
 static void test_intx_has_a_level(void) {
     struct bench *bench = with_msix();
     wr(bench, IXGBE_GPIE, 0);
     sim_set_interrupt_mode(bench->device, SIM_IRQ_INTX);
     wr(bench, IXGBE_REG(IVAR, 1), 0x89);
     wr(bench, IXGBE_EIMS, 1 << 9);
-    uint8_t status;
-    sim_config_read(bench->device, 6, &status, 1);
-    CHECK(!(status & 8));
+    CHECK(!intx_is_high(bench));
     wr(bench, IXGBE_EICS, 1 << 9);
     CHECK_EQ(bench->interrupts[0], 1);
-    sim_config_read(bench->device, 6, &status, 1);
-    CHECK(status & 8);
+    CHECK(intx_is_high(bench));
     rd(bench, IXGBE_EICR);
-    sim_config_read(bench->device, 6, &status, 1);
-    CHECK(!(status & 8));
+    CHECK(!intx_is_high(bench));
+    bench_destroy(bench);
+}
+
+// The level is that of the message: it rises when EITR lets the message go, and falls with the cause.
+static void test_intx_is_throttled_too(void) {
+    struct bench *bench = with_msix();
+    wr(bench, IXGBE_GPIE, 0);
+    sim_set_interrupt_mode(bench->device, SIM_IRQ_INTX);
+    wr(bench, IXGBE_IVAR, 0x80);
+    wr(bench, IXGBE_EITR, 50 << IXGBE_EITR_ITR_INTERVAL_SHIFT);  // 100 us
+    wr(bench, IXGBE_EIMS, 1);
+    receive(bench);
+    CHECK_EQ(bench->interrupts[0], 1);
+    CHECK(intx_is_high(bench));
+    rd(bench, IXGBE_EICR);
+    CHECK(!intx_is_high(bench));
+    receive(bench);
+    CHECK_EQ(bench->interrupts[0], 1);
+    CHECK(!intx_is_high(bench));
+    CHECK_EQ(rd(bench, IXGBE_EICR), 1);  // seen before the message went: there is none any more
+    pass_us(bench, 200);
+    CHECK_EQ(bench->interrupts[0], 1);
+    CHECK(!intx_is_high(bench));
+    receive(bench);
+    rd(bench, IXGBE_EICR);
+    receive(bench);
+    pass_us(bench, 200);
+    CHECK_EQ(bench->interrupts[0], 3);
+    CHECK(intx_is_high(bench));
+    sim_set_interrupt_mode(bench->device, SIM_IRQ_NONE);
+    CHECK(!intx_is_high(bench));
     bench_destroy(bench);
 }
 
@@ -264,6 +297,7 @@ int main(void) {
     test_throttling();
     test_msi_is_one_vector();
     test_intx_has_a_level();
+    test_intx_is_throttled_too();
     hush(true);  // no queue leads to these bits
     test_software_interrupts();
     hush(false);

@@ -556,6 +556,15 @@ static void test_intx(void) {
     CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
     CHECK_EQ(count_of(event), 0);
 
+    // What the device holds back, unmasking does not let go.
+    reg_write(&client, IXGBE_EITR, IXGBE_EITR_ITR_INTERVAL | IXGBE_EITR_ITR_COUNTER);
+    reg_write(&client, IXGBE_EICS, IXGBE_EICR_GPI_SDP1);
+    CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
+    CHECK_EQ(count_of(event), 0);
+    reg_write(&client, IXGBE_EITR, 0);
+    CHECK_EQ(count_of(event), 1);
+    (void)reg_read(&client, IXGBE_EICR);
+
     CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | MASK, 0, 1, NULL, 0), 0);
     reg_write(&client, IXGBE_EICS, IXGBE_EICR_GPI_SDP1);
     CHECK_EQ(count_of(event), 0);
