@@ -212,6 +212,7 @@ static void run_timers(struct sim_device *device) {
 
 uint64_t sim_next_timer_ns(const struct sim_device *device) {
     uint64_t next = SIM_NEVER;
+    if (fault_now(device, FAULT_UNPLUGGED)) return next;
     for (int timer = 0; timer < TIMERS; timer++) {
         if (device->deadline_ns[timer] < next) next = device->deadline_ns[timer];
     }
