@@ -4,7 +4,10 @@
 #include "test_vfio_user.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 
 #include "ixgbe_regs.h"
 #include "test.h"
@@ -335,6 +338,68 @@ static void test_packets(void) {
     }
     end();
     CHECK_EQ(mappings_of("guest-memory"), 1);
+}
+
+// Two ports at one cable that carries no more than 10 Gbit/s, in a process of its own: sim82599d.
+static pid_t start_paced_server(const char *other_path) {
+    pid_t process = fork();
+    if (process == 0) {
+        execl("build/sim82599d", "sim82599d", "--socket", path, "--socket", other_path, "--machine",
+              strrchr(path, '/') + 1, "--wire", "cable,alone=quiet,paced", (char *)NULL);
+        _exit(127);
+    }
+    client = (struct client){.socket = -1};
+    for (unsigned tries = 0; tries < 1000 && !client_begin(&client, NULL, path); tries++) {
+        close(client.socket);
+        usleep(10000);
+    }
+    return process;
+}
+
+// A ring full of frames of 12 us each, of which the line takes little more than one at once.
+static void send_jumbo_frames(void) {
+    enum { JUMBO = 15000 };
+    for (unsigned i = 0; i < RING; i++) {
+        *tx_descriptor(i) =
+            (union ixgbe_tx_desc){.read = {
+                                      .iova = IOVA + TX_BUFFER,
+                                      .command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_EOP |
+                                                 IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_RS | JUMBO,
+                                      .options = (uint32_t)JUMBO << IXGBE_TXD_OPT_PAYLEN_SHIFT,
+                                  }};
+    }
+    uint32_t head = reg_read(&client, IXGBE_TDH);
+    const volatile uint32_t *status = &tx_descriptor((head + RING - 2) % RING)->wb.status;
+    reg_write(&client, IXGBE_TDT, (head + RING - 1) % RING);
+    for (unsigned tries = 0; tries < 10000 && !(*status & IXGBE_TXD_STATUS_DD); tries++) usleep(100);
+    CHECK(*status & IXGBE_TXD_STATUS_DD);
+}
+
+static uint64_t paced_ms(void) {
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (unsigned times = 0; times < 20; times++) send_jumbo_frames();
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    return (uint64_t)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
+}
+
+// What waits for a busy line goes on when the line is free, and not at the next look at the light, 10 ms later.
+static void test_paced_cable(void) {
+    char other_path[72];
+    snprintf(other_path, sizeof other_path, "%s-1", path);
+    pid_t process = start_paced_server(other_path);
+    map_pages();
+    bring_up();
+    uint64_t best = UINT64_MAX;
+    for (unsigned tries = 0; tries < 5 && best >= 150; tries++) {
+        uint64_t ms = paced_ms();
+        if (ms < best) best = ms;
+    }
+    CHECK(best < 150);
+    close(client.socket);
+    kill(process, SIGTERM);
+    int status = -1;
+    CHECK(waitpid(process, &status, 0) == process && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void test_unmap(void) {
@@ -854,6 +919,7 @@ int main(int count, char **words) {
     test_write_multi();
     test_no_reply();
     test_packets();
+    test_paced_cable();
     test_unmap();
     test_map_refuses();
     test_many_files();
