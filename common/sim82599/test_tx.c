@@ -198,7 +198,7 @@ static void check_segment(struct bench *bench, bool v6, unsigned n, uint32_t off
     }
     uint32_t sequence = (uint32_t)tcp[4] << 24 | (uint32_t)tcp[5] << 16 | (uint32_t)tcp[6] << 8 | tcp[7];
     CHECK_EQ(sequence, (uint32_t)(0xffffff00 + offset));
-    CHECK_EQ(tcp[13], 0x10 | (n == 0 ? 0x80 : 0) | (last ? 0x09 : 0));
+    CHECK_EQ(tcp[13], 0x10 | (last ? 0x09 : 0x80));
     bool right = true;
     for (uint32_t i = 0; i < payload; i++) right = right && tcp[20 + i] == (uint8_t)((offset + i) * 7);
     CHECK(right);
@@ -243,6 +243,28 @@ static void test_segmentation_goes_on_when_the_wire_is_free(void) {
     CHECK_EQ(bench->sent_count, 4);
     for (unsigned n = 0; n < 4; n++) check_segment(bench, false, n, n * 1460, n < 3 ? 1460 : 5000 - 3 * 1460, n == 3);
     CHECK_EQ(rd(bench, IXGBE_TDH), 2);
+    bench_destroy(bench);
+}
+
+// Which flags a segment keeps, and of the reserved bits before them, is software's to say.
+static void test_segments_keep_the_flags_of_the_registers(void) {
+    struct bench *bench = bench_running();
+    wr(bench, IXGBE_DTXTCPFLGL, 0x0010 << IXGBE_DTXTCPFLGL_TCP_FLG_MID_SEG_SHIFT | 0x0ff);
+    wr(bench, IXGBE_DTXTCPFLGH, 0x0089);
+    segment(bench, false, 4000, 1460);
+    CHECK_EQ(bench->sent_count, 3);
+    CHECK_EQ(sent(bench, 0)->bytes[14 + 20 + 13], 0x99);
+    CHECK_EQ(sent(bench, 1)->bytes[14 + 20 + 13], 0x10);
+    CHECK_EQ(sent(bench, 2)->bytes[14 + 20 + 13], 0x89);
+    bench_destroy(bench);
+}
+
+// A packet that fits into one frame is the last, so its FIN is not lost.
+static void test_one_segment_is_the_last(void) {
+    struct bench *bench = bench_running();
+    segment(bench, false, 1000, 1460);
+    CHECK_EQ(bench->sent_count, 1);
+    check_segment(bench, false, 0, 0, 1000, true);
     bench_destroy(bench);
 }
 
@@ -502,6 +524,8 @@ int main(void) {
     test_vlan_tag_is_inserted();
     test_segmentation();
     test_segmentation_goes_on_when_the_wire_is_free();
+    test_segments_keep_the_flags_of_the_registers();
+    test_one_segment_is_the_last();
     test_many_small_segments();
     test_segmentation_that_makes_no_sense();
     test_a_busy_wire_loses_nothing();

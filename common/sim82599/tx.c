@@ -186,9 +186,21 @@ static uint8_t *insert_tag(struct sim_device *device, const struct offload *offl
     return frame - 4;
 }
 
+// 8.2.3.9.3, 8.2.3.9.4: after a reset FIN and PSH are for the last segment, and that does not repeat CWR. The four
+// bits before the flags count as flags.
+static void mask_flags(const struct sim_device *device, uint8_t *tcp, bool first, bool last) {
+    uint32_t low = reg(device, IXGBE_DTXTCPFLGL);
+    uint32_t kept = last    ? field(reg(device, IXGBE_DTXTCPFLGH), IXGBE_DTXTCPFLGH_TCP_FLG_LST_SEG)
+                    : first ? field(low, IXGBE_DTXTCPFLGL_TCP_FLG_FIRST_SEG)
+                            : field(low, IXGBE_DTXTCPFLGL_TCP_FLG_MID_SEG);
+    tcp[12] &= (uint8_t)(0xf0 | kept >> 8);
+    tcp[13] &= (uint8_t)kept;
+}
+
 // 7.2.4.4: each segment is the header again, with what differs put right.
-static void adjust_headers(const struct gathered *packet, const struct offload *offload, uint8_t *frame,
+static void adjust_headers(const struct sim_device *device, const struct offload *offload, uint8_t *frame,
                            uint32_t payload, bool last) {
+    const struct gathered *packet = &device->gathered;
     uint8_t *ip = frame + offload->mac_length, *l4 = ip + offload->ip_length;
     bool tcp = offload->l4_type == IXGBE_TXC_L4T_TCP;
     uint32_t l4_bytes = offload->l4_length + payload;
@@ -208,8 +220,7 @@ static void adjust_headers(const struct gathered *packet, const struct offload *
         uint32_t sequence = get_be32(l4 + 4) + packet->sent;
         put_be16(l4 + 4, sequence >> 16);
         put_be16(l4 + 6, sequence);
-        if (!last) l4[13] &= 0xf6;             // FIN and PSH are for the last
-        if (packet->segments) l4[13] &= 0x7f;  // CWR for the first
+        mask_flags(device, l4, packet->segments == 0, last);
     } else {
         put_be16(l4 + 4, l4_bytes);
     }
@@ -237,7 +248,7 @@ static uint32_t build(struct sim_device *device, const struct offload *offload, 
     *payload = left < offload->mss ? left : offload->mss;
     memcpy(frame, packet->bytes, header);
     memcpy(frame + header, packet->bytes + header + packet->sent, *payload);
-    adjust_headers(packet, offload, frame, *payload, *payload == left);
+    adjust_headers(device, offload, frame, *payload, *payload == left);
     struct offload sums = *offload;
     sums.l4 = true;
     sums.ip = offload->ipv4;
