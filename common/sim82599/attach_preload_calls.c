@@ -400,7 +400,13 @@ ssize_t our_write(int fd, const void *data, size_t size) {
 }
 
 ssize_t our_readv(int fd, const struct iovec *parts, int count) {
-    return is_ours(fd) ? access_here(fd, parts, count, read_object) : real.readv(fd, parts, count);
+    if (is_ours(fd)) return access_here(fd, parts, count, read_object);
+    return wait_for_interrupt(fd) < 0 ? -1 : real.readv(fd, parts, count);
+}
+
+// The C library's own calls its own read.
+int our_eventfd_read(int fd, eventfd_t *value) {
+    return wait_for_interrupt(fd) < 0 ? -1 : real.eventfd_read(fd, value);
 }
 
 ssize_t our_writev(int fd, const struct iovec *parts, int count) {

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -55,6 +56,7 @@ typedef void (*signal_handler)(int);
     CALL(ssize_t, writev, (int fd, const struct iovec *parts, int count))                                            \
     CALL(ssize_t, preadv, (int fd, const struct iovec *parts, int count, off_t offset))                              \
     CALL(ssize_t, pwritev, (int fd, const struct iovec *parts, int count, off_t offset))                             \
+    CALL(int, eventfd_read, (int fd, eventfd_t *value))                                                              \
     CALL(int, close, (int fd))                                                                                       \
     CALL(int, close_range, (unsigned first, unsigned last, int flags))                                               \
     CALL(int, dup, (int fd))                                                                                         \

@@ -10,11 +10,13 @@
 #include <sys/eventfd.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 enum {
     STATUS = 0x00008,
     EICR = 0x00800,
+    EITR0 = 0x00820,
     EICS = 0x00808,
     EIMS = 0x00880,
     EIMC = 0x00888,
@@ -322,6 +324,14 @@ static void interrupts_end_waits(void) {
     CHECK_EQ(count, 1);
     struct pollfd poll_for = {.fd = event, .events = POLLIN};
     CHECK_EQ(poll(&poll_for, 1, 3), 0);
+    nic_write(&nic, EITR0, 500 << 3);  // from here on an interrupt a millisecond: they come while we wait
+    for (int i = 0; i < 2; i++) {
+        next_interrupt(&nic);
+        CHECK_EQ(eventfd_read(event, &count), 0);
+    }
+    next_interrupt(&nic);
+    CHECK_EQ(readv(event, &(struct iovec){&count, sizeof count}, 1), sizeof count);
+    nic_write(&nic, EITR0, 0);
     next_interrupt(&nic);
     CHECK_EQ(poll(&poll_for, 1, 5000), 1);
     int epoll = epoll_create1(0);
