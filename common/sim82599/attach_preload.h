@@ -12,13 +12,14 @@
 //   attach_preload_dma.c      a container's DMA mappings, with the kernel's rules
 //   attach_preload_bar.c      where in the program's memory registers are mapped, and what an access there does
 //   attach_preload_trap.c     SIGSEGV: a register access, or somebody else's business
-//   attach_preload_host.c  the two ports, the lock, the clock and the device's thread
+//   attach_preload_host.c     the two ports, the lock, the clock and the device's thread
 #pragma once
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 
+#include "bar_access.h"
 #include "sim.h"
 
 #include <signal.h>
@@ -53,7 +54,7 @@ struct port {
     pid_t driver;                  // the process that opened the first of them last
     int register_file, msix_file;  // what is behind the next two, to map single pages of them into the driver
     uint32_t *registers;
-    uint8_t *msix;  // the MSI-X table and pending bits: memory without side effects
+    struct bar_access access;  // its MSI-X table and pending bits are memory without side effects
     struct bar bars[BARS];
     uint8_t config_at_boot[CONFIG_SIZE];  // what the kernel knows of a device even if it has been pulled out since
     uint32_t msix_capability, msix_bar, msix_table, msix_vectors;  // vectors 0: no such capability

@@ -11,7 +11,7 @@
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"
-#include "observe.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <linux/vfio.h>
@@ -180,36 +180,6 @@ void bar_make_copies(unsigned port) {
 }
 
 // ---- Accesses ----
-//
-// PCI Express moves double words with a bit per byte that says whether it counts. So a wide access is several double
-// words in ascending order, and a narrow or crooked read is one of which only some bytes reach the program: the
-// register's side effects happen all the same. A narrow write changes its bytes only, where a register keeps what is
-// written; where bits mean deeds (interrupt masks and causes, reset), the other bytes do nothing.
-
-enum register_access { RW, RO, WO, RC, W1C, W1S, SC, SEM };
-
-struct register_row {
-    uint32_t offset, count, stride;
-    enum register_access access;
-};
-
-static const struct register_row rows[] = {
-#define REG(name, offset, count, stride, access, reset, section, description) {offset, count, stride, access},
-#include "registers.def"
-};
-
-static enum register_access access_of(uint32_t offset) {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const struct register_row *row = &rows[i];
-        uint32_t stride = row->stride ? row->stride : 4;
-        if (offset >= row->offset && (offset - row->offset) % stride == 0 &&
-            (offset - row->offset) / stride < row->count)
-            return row->access;
-    }
-    return RO;
-}
-
-static bool keeps_what_is_written(uint32_t offset) { return access_of(offset) == RW || access_of(offset) == SC; }
 
 // The use of the page in which a register lies; NULL: it is always one that faults.
 static enum page_use *use_of(unsigned port, uint32_t offset) {
@@ -225,7 +195,8 @@ static bool counters_matter(void) {
 
 static void register_was_read(unsigned port, uint32_t offset) {
     enum page_use *use = use_of(port, offset);
-    if (use && *use == UNUSED && access_of(offset) == RC && counters_matter()) *use = COUNTED;
+    const struct register_row *row = register_at(offset);
+    if (use && *use == UNUSED && row && row->access == REGISTER_RC && counters_matter()) *use = COUNTED;
 }
 
 static void register_was_written(unsigned port, uint32_t offset) {
@@ -236,58 +207,15 @@ static void register_was_written(unsigned port, uint32_t offset) {
         if (windows[i].port == port) fill_window(&windows[i]);
 }
 
-static uint32_t read_register(unsigned port, uint32_t offset) {
-    register_was_read(port, offset);
-    return offset < SIM_BAR0_SIZE ? sim_register_read(host_port(port)->device, offset) : UINT32_MAX;
-}
-
-static void write_register(unsigned port, uint32_t offset, uint32_t mask, uint32_t value) {
-    struct sim_device *device = host_port(port)->device;
-    if (offset >= SIM_BAR0_SIZE) return;
-    if (mask != UINT32_MAX) {
-        uint32_t others = keeps_what_is_written(offset) ? sim_peek(device, offset) : 0;
-        value = (value & mask) | (others & ~mask);
-    }
-    sim_register_write(device, offset, value);
-    register_was_written(port, offset);
-}
-
-// 3.6.1 (I/O space): the first of two double words takes a register's address, the second is that register.
-static uint32_t io_address[PORTS];
-
-static uint32_t read_double_word(unsigned port, unsigned region, uint32_t offset) {
-    const struct port *p = host_port(port);
-    uint32_t value = 0;
-    if (region == VFIO_PCI_BAR0_REGION_INDEX) return read_register(port, offset);
-    if (region == p->msix_bar) {
-        memcpy(&value, p->msix + offset, 4);
-        return value;
-    }
-    return offset == 0 ? io_address[port] : offset == 4 ? read_register(port, io_address[port]) : 0;
-}
-
-static void write_double_word(unsigned port, unsigned region, uint32_t offset, uint32_t mask, uint32_t value) {
-    const struct port *p = host_port(port);
-    if (region == VFIO_PCI_BAR0_REGION_INDEX) {
-        write_register(port, offset, mask, value);
-    } else if (region == p->msix_bar) {
-        uint32_t merged = (value & mask) | (read_double_word(port, region, offset) & ~mask);
-        memcpy(p->msix + offset, &merged, 4);
-    } else if (offset == 0) {
-        io_address[port] = (value & mask) | (io_address[port] & ~mask & ~UINT32_C(3));
-    } else if (offset == 4) {
-        write_register(port, io_address[port], mask, value);
-    }
+static void note(unsigned port, unsigned region, uint64_t offset, unsigned width,
+                 void (*happened)(unsigned port, uint32_t offset)) {
+    if (region != VFIO_PCI_BAR0_REGION_INDEX) return;
+    for (uint64_t at = offset & ~UINT64_C(3); at < offset + width; at += 4) happened(port, (uint32_t)at);
 }
 
 static void write_now(unsigned port, unsigned region, uint64_t offset, unsigned width, uint64_t value) {
-    for (unsigned done = 0; done < width;) {
-        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
-        uint64_t mask = ((UINT64_C(1) << 8 * take) - 1) << 8 * skip;
-        write_double_word(port, region, (uint32_t)(offset + done - skip), (uint32_t)mask,
-                          (uint32_t)(value >> 8 * done << 8 * skip));
-        done += take;
-    }
+    bar_access_write(&host_port(port)->access, region, (uint32_t)offset, &value, width);
+    note(port, region, offset, width, register_was_written);
 }
 
 // ---- Posted writes ----
@@ -334,13 +262,8 @@ uint64_t bar_read(unsigned port, unsigned region, uint64_t offset, unsigned widt
     host_warn_of_copy(port);
     bar_writes_arrive(port);
     uint64_t result = 0;
-    for (unsigned done = 0; done < width;) {
-        unsigned skip = (offset + done) % 4, take = 4 - skip < width - done ? 4 - skip : width - done;
-        uint64_t value = read_double_word(port, region, (uint32_t)(offset + done - skip)) >> 8 * skip;
-        if (take < 4) value &= (UINT64_C(1) << 8 * take) - 1;
-        result |= value << 8 * done;
-        done += take;
-    }
+    note(port, region, offset, width, register_was_read);
+    bar_access_read(&host_port(port)->access, region, (uint32_t)offset, &result, width);
     host_accessed(port);
     return result;
 }

@@ -359,10 +359,6 @@ static void *shared_memory(void *at, size_t size, int *file) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static size_t msix_size(const struct port *port) {
-    return port->msix_vectors ? port->bars[port->msix_bar].size : PAGE;
-}
-
 static const char *setting(const char *name, unsigned port, const char *otherwise) {
     char full[40];
     snprintf(full, sizeof full, "%s%u", name, port);
@@ -385,8 +381,9 @@ static int build_port(unsigned number) {
     assign_addresses(port, number);
     write_addresses(port);
     find_capabilities(port);
-    port->msix = shared_memory(NULL, msix_size(port), &port->msix_file);
-    if (!port->msix) return -errno;
+    port->access.device = port->device;
+    port->access.msix = shared_memory(NULL, SIM_BAR4_SIZE, &port->msix_file);
+    if (!port->access.msix) return -errno;
     sim_config_read(port->device, 0, port->config_at_boot, CONFIG_SIZE);
     const char *faults = setting("SIM82599_FAULTS", number, NULL);
     return faults ? sim_inject(port->device, faults) : 0;
@@ -470,6 +467,7 @@ void host_reset(unsigned number) {
     struct port *port = &host.ports[number];
     uint32_t command = config_read32(port, PCI_COMMAND);
     sim_function_reset(port->device);
+    bar_access_reset(&port->access);
     write_addresses(port);
     config_write(port, PCI_COMMAND, command & 0xffff, 2);
 }
@@ -481,7 +479,6 @@ int host_open(unsigned number) {
     config_write(port, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY,
                  2);  // the kernel enables, bus master is the driver's
     host_reset(number);
-    memset(port->msix, 0, msix_size(port));
     if (!port->copy && atomic_fetch_add(&host.running, 1) == 0 && host.mode == MODE_THREADED) {
         int error = start_thread();
         if (error) {
@@ -558,7 +555,7 @@ static void after_fork_child(void) {
         struct port *port = &host.ports[i];
         // The same content at the same place, but shared with nobody.
         shared_memory(port->registers, SIM_BAR0_SIZE, &port->register_file);
-        shared_memory(port->msix, msix_size(port), &port->msix_file);
+        shared_memory(port->access.msix, SIM_BAR4_SIZE, &port->msix_file);
         if (!port->claimed) continue;
         port->copy = true;
         sim_set_wire(port->device, NULL);

@@ -6,6 +6,7 @@
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"
+#include "observe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,11 +85,19 @@ static void raise_if_high(unsigned port) {
     if (status & PCI_STATUS_INTERRUPT) raise_intx(&all[port]);
 }
 
+static void say_nobody_hears(struct port *port, unsigned vector) {
+    char text[96];
+    snprintf(text, sizeof text, "vector-without-eventfd: let vector %u interrupt, which has no eventfd", vector);
+    observe_event(port->device, text);
+}
+
 void irq_raise(void *port, unsigned vector) {
     struct interrupts *irq = &all[number_of(port)];
+    bool heard = vector < irq->count && irq->vectors[vector].fd >= 0;
+    if (irq->kind == VFIO_PCI_MSIX_IRQ_INDEX && !heard) say_nobody_hears(port, vector);
     if (irq->kind == VFIO_PCI_INTX_IRQ_INDEX)
         raise_intx(irq);
-    else if (vector < irq->count)
+    else if (heard)
         signal_trigger(&irq->vectors[vector]);
 }
 

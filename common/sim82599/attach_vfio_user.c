@@ -38,10 +38,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bar_access.h"
 #include "iommu.h"
 #include "observe.h"
 #include "sim.h"
-#include "trace.h"
 
 enum {
     PAGE = 4096,
@@ -97,7 +97,7 @@ struct vfio_user {
     bool enabled[IRQ_TYPES];
     bool intx_masked;
     enum sim_interrupt_mode interrupt_mode;
-    uint32_t io_address;  // the register that the second double word of BAR 2 is (3.6.1)
+    struct bar_access access;
     uint32_t msix[SIM_BAR4_SIZE / 4];
     uint32_t registers[SIM_BAR0_SIZE / 4];
 
@@ -272,62 +272,11 @@ static const uint32_t region_sizes[VFIO_PCI_NUM_REGIONS] = {
     [VFIO_PCI_CONFIG_REGION_INDEX] = CONFIG_SIZE,
 };
 
-// 7.3.1.3: each vector of the table begins masked. The client plays the table itself; ours only remembers.
-static void reset_msix_table(struct vfio_user *server) {
-    memset(server->msix, 0, sizeof server->msix);
-    for (unsigned vector = 0; vector < SIM_MSIX_VECTORS; vector++) server->msix[4 * vector + 3] = 1;
-}
-
-static uint32_t read_double_word(struct vfio_user *server, uint32_t region, uint32_t offset) {
-    if (region == VFIO_PCI_BAR4_REGION_INDEX) return server->msix[offset / 4];
-    if (region == VFIO_PCI_BAR0_REGION_INDEX) return sim_register_read(server->device, offset);
-    if (offset == 0) return server->io_address;
-    return offset == 4 ? sim_register_read(server->device, server->io_address) : 0;
-}
-
-// Of a register that keeps what is written a narrow write changes its own bytes; where bits mean deeds, the others do
-// nothing.
-static void write_register(struct sim_device *device, uint32_t offset, uint32_t mask, uint32_t value) {
-    const struct register_row *row = register_at(offset);
-    bool keeps = row && (row->access == REGISTER_RW || row->access == REGISTER_SC);
-    if (mask != UINT32_MAX) value = (value & mask) | (keeps ? sim_peek(device, offset) & ~mask : 0);
-    sim_register_write(device, offset, value);
-}
-
-static void write_double_word(struct vfio_user *server, uint32_t region, uint32_t offset, uint32_t mask,
-                              uint32_t value) {
-    if (region == VFIO_PCI_BAR0_REGION_INDEX) {
-        write_register(server->device, offset, mask, value);
-    } else if (region == VFIO_PCI_BAR4_REGION_INDEX) {
-        uint32_t *word = &server->msix[offset / 4];  // the pending bits are not to be written
-        if (offset < 16 * SIM_MSIX_VECTORS) *word = (*word & ~mask) | (value & mask);
-    } else if (offset == 0) {
-        server->io_address = ((server->io_address & ~mask) | (value & mask)) & (SIM_BAR0_SIZE - 4);
-    } else if (offset == 4) {
-        write_register(server->device, server->io_address, mask, value);
-    }
-}
-
-// A piece of a transfer that lies inside one double word of the device, which knows nothing smaller or larger.
-struct piece {
-    uint32_t offset, skip, take;
-};
-
-static struct piece piece_at(uint64_t offset, uint32_t left) {
-    uint32_t skip = offset % 4;
-    return (struct piece){(uint32_t)offset - skip, skip, 4 - skip < left ? 4 - skip : left};
-}
-
 static void read_region(struct vfio_user *server, const struct transfer *transfer, uint8_t *data) {
     if (transfer->region == VFIO_PCI_CONFIG_REGION_INDEX) {
         sim_config_read(server->device, (uint32_t)transfer->offset, data, transfer->count);
-        return;
-    }
-    for (uint32_t done = 0; done < transfer->count;) {
-        struct piece piece = piece_at(transfer->offset + done, transfer->count - done);
-        uint32_t value = read_double_word(server, transfer->region, piece.offset) >> 8 * piece.skip;
-        memcpy(data + done, &value, piece.take);
-        done += piece.take;
+    } else {
+        bar_access_read(&server->access, transfer->region, (uint32_t)transfer->offset, data, transfer->count);
     }
 }
 
@@ -337,15 +286,8 @@ static void write_region(struct vfio_user *server, const struct transfer *transf
     if (transfer->region == VFIO_PCI_CONFIG_REGION_INDEX) {
         sim_config_write(server->device, (uint32_t)transfer->offset, data, transfer->count);
         update_intx(server);
-        return;
-    }
-    for (uint32_t done = 0; done < transfer->count;) {
-        struct piece piece = piece_at(transfer->offset + done, transfer->count - done);
-        uint32_t value = 0, mask = 0;
-        memcpy(&value, data + done, piece.take);
-        memset(&mask, 0xff, piece.take);
-        write_double_word(server, transfer->region, piece.offset, mask << 8 * piece.skip, value << 8 * piece.skip);
-        done += piece.take;
+    } else {
+        bar_access_write(&server->access, transfer->region, (uint32_t)transfer->offset, data, transfer->count);
     }
 }
 
@@ -436,11 +378,21 @@ static void signal_event(int event) {
 static void update_intx(struct vfio_user *server) {
     enum { COMMAND = 4, COMMAND_INTX_DISABLE = 1 << 10, STATUS_INTERRUPT = 1 << 3 };
     uint16_t command_and_status[2];
-    if (server->interrupt_mode != SIM_IRQ_INTX || server->intx_masked) return;
+    int event = server->triggers[VFIO_PCI_INTX_IRQ_INDEX][0];
+    if (server->interrupt_mode != SIM_IRQ_INTX || server->intx_masked || event < 0) return;
     sim_config_read(server->device, COMMAND, command_and_status, sizeof command_and_status);
     if (command_and_status[0] & COMMAND_INTX_DISABLE || !(command_and_status[1] & STATUS_INTERRUPT)) return;
     server->intx_masked = true;
-    signal_event(server->triggers[VFIO_PCI_INTX_IRQ_INDEX][0]);
+    signal_event(event);
+}
+
+static void send_message(struct vfio_user *server, unsigned vector) {
+    char text[96];
+    int event = server->triggers[VFIO_PCI_MSIX_IRQ_INDEX][vector % SIM_MSIX_VECTORS];
+    signal_event(event);
+    if (event >= 0) return;
+    snprintf(text, sizeof text, "vector-without-eventfd: let vector %u interrupt, which has no eventfd", vector);
+    observe_event(server->device, text);
 }
 
 static void interrupt(void *context, unsigned vector) {
@@ -449,7 +401,7 @@ static void interrupt(void *context, unsigned vector) {
     case SIM_IRQ_NONE: break;
     case SIM_IRQ_INTX: update_intx(server); break;
     case SIM_IRQ_MSI: signal_event(server->triggers[VFIO_PCI_MSI_IRQ_INDEX][0]); break;
-    case SIM_IRQ_MSIX: signal_event(server->triggers[VFIO_PCI_MSIX_IRQ_INDEX][vector % SIM_MSIX_VECTORS]); break;
+    case SIM_IRQ_MSIX: send_message(server, vector); break;
     }
 }
 
@@ -588,8 +540,7 @@ static long get_info(struct vfio_user *server, uint32_t length) {
 static long reset(struct vfio_user *server, uint32_t length) {
     (void)length;
     sim_function_reset(server->device);
-    reset_msix_table(server);
-    server->io_address = 0;
+    bar_access_reset(&server->access);
     return 0;
 }
 
@@ -830,7 +781,6 @@ int vfio_user_open(unsigned port, const char *path, struct vfio_user **opened) {
     for (int type = 0; type < IRQ_TYPES; type++) {
         for (int number = 0; number < SIM_MSIX_VECTORS; number++) server->triggers[type][number] = -1;
     }
-    reset_msix_table(server);
     catch_sigbus();
     server->next = servers;
     servers = server;
@@ -838,6 +788,8 @@ int vfio_user_open(unsigned port, const char *path, struct vfio_user **opened) {
     server->front = (struct sim_front){server, now_ns, interrupt, server->registers, true};
     server->iommu = iommu_create();
     server->device = sim_create(port, &server->front);
+    server->access = (struct bar_access){.device = server->device, .msix = server->msix};
+    bar_access_reset(&server->access);
     int error = server->iommu && server->device ? listen_at(server, path) : -ENOMEM;
     if (error == -ENOMEM) say(server, "out of memory");
     if (error) {

@@ -12,6 +12,7 @@
 #include "lint.h"
 #include "sim.h"
 #include "test.h"
+#include "test_vfio_user.h"
 #include "wire.h"
 
 enum { RING = 64, BUFFER = 2048, FRAME = 64, MEMORY = 1 << 20 };
@@ -452,9 +453,26 @@ static void interrupt_without_vector(void) {
     set(IXGBE_EIMS, 1);
 }
 
+// How wide an access is and who hears of a vector only a front sees: here it is a virtual machine's.
+static struct client connect_client(void) {
+    char path[64];
+    struct vfio_user *server;
+    struct client client;
+    snprintf(path, sizeof path, "/tmp/sim82599-test-lint-%d", (int)getpid());
+    if (vfio_user_open(0, path, &server) != 0 || !client_begin(&client, server, path)) _exit(1);
+    unlink(path);
+    return client;
+}
+
 static void vector_without_eventfd(void) {
-    start();
-    observe_event(device, "vector-without-eventfd: lets RX queue 0 interrupt with vector 3, which has no eventfd");
+    struct client client = connect_client();
+    int event = eventfd(0, 0);
+    if (set_irqs(&client, MSIX, DATA_EVENTFD | TRIGGER, 0, 1, &event, 1) != 0) _exit(1);
+    reg_write(&client, IXGBE_GPIE, IXGBE_GPIE_MULTIPLE_MSIX);
+    reg_write(&client, IXGBE_IVAR, 0x8380);  // transmit queue 0: vector 3; receive queue 0: vector 0
+    reg_write(&client, IXGBE_EIMS, 1 << 3 | 1 << 0);
+    reg_write(&client, IXGBE_EICS, 1 << 0);
+    reg_write(&client, IXGBE_EICS, 1 << 3);
 }
 
 static void read_only_write(void) {
@@ -473,8 +491,18 @@ static void reserved_bits(void) {
 }
 
 static void access_width(void) {
-    start();
-    observe_event(device, "access-width: wrote 1 byte at RDT[0]");
+    struct client client = connect_client();
+    write_region(&client, BAR0, IXGBE_RDT, 1, 0);
+}
+
+static void access_widths_of_all_kinds(void) {
+    struct client client = connect_client();
+    write_region(&client, BAR4, 0, 8, 0);  // no registers
+    read_region(&client, BAR0, IXGBE_RDT, 4);
+    read_region(&client, BAR0, IXGBE_RDBAL, 8);
+    read_region(&client, BAR0, IXGBE_RDBAL + 2, 4);
+    write_region(&client, BAR0, IXGBE_RDBAL, 2, 0);
+    if (lint_breaches() != 3) fprintf(stderr, "sim82599: lint: %u breaches, not 3\n", lint_breaches());
 }
 
 static void counter_halves(void) {
@@ -599,5 +627,10 @@ int main(void) {
     test_silent("threaded mode", threaded);
     for (unsigned i = 0; i < sizeof breaking / sizeof breaking[0]; i++) test_rule(breaking[i].rule, breaking[i].run);
     test_rule("no-such-register", counted_not_repeated);
+    const char *text = heard(access_widths_of_all_kinds);
+    CHECK_EQ(messages(text), 3);
+    CHECK(strstr(text, "port 0 read 8 bytes at RDBAL[0]\n"));
+    CHECK(strstr(text, "port 0 read 4 bytes at RDBAL[0]+2\n"));
+    CHECK(strstr(text, "port 0 wrote 2 bytes at RDBAL[0]\n"));
     return test_summary();
 }
