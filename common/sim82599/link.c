@@ -21,7 +21,6 @@ static void enter(struct sim_device *device, enum link_state state) {
     uint32_t speed = mode == IXGBE_LMS_1G_NO_AN || mode == IXGBE_LMS_1G_AN ? IXGBE_SPEED_1G : IXGBE_SPEED_10G;
     reg_set(device, IXGBE_LINKS,
             up ? IXGBE_LINKS_LINK_UP | IXGBE_LINKS_KX_SIG_DET | speed << IXGBE_LINKS_LINK_SPEED_SHIFT : 0);
-    if (up) reg_bits(device, IXGBE_LINKS, IXGBE_LINKS_LINK_STATUS, true);
     reg_bits(device, IXGBE_STATUS, IXGBE_STATUS_LINK_UP, up);
     observe_event(device, up ? "link up" : "link down");
     interrupt_other(device, IXGBE_EICR_LSC);

@@ -246,7 +246,15 @@ static void test_restarting_the_link_drops_it(void) {
     CHECK(!(rd(bench, IXGBE_AUTOC) & IXGBE_AUTOC_RESTART_AN));
     CHECK(!(rd(bench, IXGBE_LINKS) & IXGBE_LINKS_LINK_UP));
     pass_us(bench, 20000);
-    CHECK(rd(bench, IXGBE_LINKS) & IXGBE_LINKS_LINK_UP);
+    uint32_t links = rd(bench, IXGBE_LINKS);
+    CHECK(links & IXGBE_LINKS_LINK_UP);
+    CHECK(!(links & IXGBE_LINKS_LINK_STATUS));  // it was down since the last time
+    CHECK(rd(bench, IXGBE_LINKS) & IXGBE_LINKS_LINK_STATUS);
+    bench->light = false;
+    pass_us(bench, 20000);
+    bench->light = true;
+    pass_us(bench, 20000);
+    CHECK(!(rd(bench, IXGBE_LINKS) & IXGBE_LINKS_LINK_STATUS));
     CHECK(rd(bench, IXGBE_LINKS) & IXGBE_LINKS_LINK_STATUS);
     bench_destroy(bench);
 }
