@@ -221,10 +221,19 @@ static long mask_intx(unsigned port, const struct request *request, bool mask) {
     struct interrupts *irq = &all[port];
     if (irq->kind != VFIO_PCI_INTX_IRQ_INDEX || request->header.start != 0 || request->header.count != 1)
         return -EINVAL;
-    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;
+    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;  // which can unmask in the kernel, for KVM's sake
     if (!selects(request, 0)) return 0;
     irq->masked = mask;
     raise_if_high(port);
+    return 0;
+}
+
+static int replace(struct trigger *trigger, int fd) {
+    struct trigger new = {-1, -1};
+    int error = set(&new, fd);
+    if (error) return error;
+    drop(trigger);
+    *trigger = new;
     return 0;
 }
 
@@ -232,6 +241,7 @@ static long mask_intx(unsigned port, const struct request *request, bool mask) {
 static long trigger_single(struct trigger *trigger, const struct request *request) {
     if (request->header.start != 0 || request->header.count > 1) return -EINVAL;
     if (has(request, VFIO_IRQ_SET_DATA_NONE)) {
+        if (trigger->fd < 0) return -EINVAL;
         if (request->header.count)
             signal_trigger(trigger);
         else
@@ -239,7 +249,7 @@ static long trigger_single(struct trigger *trigger, const struct request *reques
         return 0;
     }
     if (request->header.count == 0) return -EINVAL;
-    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return set(trigger, fd_at(request, 0));
+    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return replace(trigger, fd_at(request, 0));
     if (selects(request, 0)) signal_trigger(trigger);
     return 0;
 }

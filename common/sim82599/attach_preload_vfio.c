@@ -3,7 +3,8 @@
 // A container is an address space, a group is what the IOMMU can tell apart (here one port each), a device is the
 // port itself. A group goes into a container; with its first group the container may get its IOMMU; then the group
 // hands out devices. They may be closed in any order, because each holds what it stands on: a device its group, a
-// group its container. The answers, down to the error numbers, are those of the kernel's drivers/vfio.
+// group its container. The answers, down to the error numbers, are those of the kernel's drivers/vfio; but for an
+// eventfd that unmasks INTx, which hypervisors use and nobody else: it is refused.
 
 #include "attach_preload.h"
 #include "attach_preload_real.h"

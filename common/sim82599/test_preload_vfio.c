@@ -406,7 +406,13 @@ static void interrupts(void) {
     CHECK_EQ(set_irqs(&nic, EVENTFD, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, &fds[1], 4), 0);
     CHECK_EQ(set_irqs(&nic, NONE, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, NULL, 0), 0);
     CHECK_EQ(count_of(fds[1]), 1);
+    CHECK_EQ(set_irqs(&nic, EVENTFD, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, &(int32_t){STDERR_FILENO}, 4), -EINVAL);
+    CHECK_EQ(set_irqs(&nic, BOOL, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, (uint8_t[]){1}, 1), 0);
+    CHECK_EQ(count_of(fds[1]), 1);  // what was refused has changed nothing
     CHECK_EQ(set_irqs(&nic, NONE, VFIO_PCI_REQ_IRQ_INDEX, 0, 0, NULL, 0), 0);
+    CHECK_EQ(set_irqs(&nic, NONE, VFIO_PCI_REQ_IRQ_INDEX, 0, 0, NULL, 0), -EINVAL);  // it is off
+    CHECK_EQ(set_irqs(&nic, NONE, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, NULL, 0), -EINVAL);
+    CHECK_EQ(set_irqs(&nic, BOOL, VFIO_PCI_REQ_IRQ_INDEX, 0, 1, (uint8_t[]){1}, 1), 0);
 }
 
 // What has come before anybody could hear of it is heard as soon as somebody can.
