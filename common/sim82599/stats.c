@@ -25,6 +25,16 @@ static void count_kinds(struct sim_device *device, const struct tally *tally, ui
     count(device, broadcasts, tally->broadcasts);
 }
 
+// With what has been tallied and not been counted yet.
+struct sim_totals sim_totals(const struct sim_device *device) {
+    struct sim_totals totals = device->totals;
+    totals.in_packets += device->received.frames;
+    totals.in_bytes += device->received.bytes + 4 * (uint64_t)device->received.frames;
+    totals.out_packets += device->sent.frames;
+    totals.out_bytes += device->sent.bytes + 4 * (uint64_t)device->sent.frames;
+    return totals;
+}
+
 void count_tallies(struct sim_device *device) {
     uint32_t good = device->received.frames + device->strange_frames, arrived = good + device->malformed_frames;
     if (arrived) {
@@ -46,10 +56,7 @@ void count_tallies(struct sim_device *device) {
         count_bytes(device, IXGBE_TXDGBCL, IXGBE_TXDGBCH, device->sent.bytes, device->sent.frames);
         count_kinds(device, &device->sent, IXGBE_PTC64, IXGBE_MPTC, IXGBE_BPTC);
     }
-    device->totals.in_packets += device->received.frames;
-    device->totals.in_bytes += device->received.bytes + 4 * (uint64_t)device->received.frames;
-    device->totals.out_packets += device->sent.frames;
-    device->totals.out_bytes += device->sent.bytes + 4 * (uint64_t)device->sent.frames;
+    device->totals = sim_totals(device);
     device->strange_frames = device->malformed_frames = 0;
     device->strange_bytes = device->malformed_bytes = 0;
     device->received = device->sent = (struct tally){0};
@@ -74,10 +81,6 @@ void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames,
     count_bytes(device, IXGBE_REG(QBRC_L, set), IXGBE_REG(QBRC_H, set), bytes, 0);
     count(device, IXGBE_RXDGPC, frames);
     count_bytes(device, IXGBE_RXDGBCL, IXGBE_RXDGBCH, bytes, 0);
-}
-
-struct sim_totals sim_totals(const struct sim_device *device) {
-    return device->totals;
 }
 
 void count_undelivered(struct sim_device *device, unsigned queue) {

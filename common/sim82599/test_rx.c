@@ -87,6 +87,18 @@ static void test_counters(void) {
     bench_destroy(bench);
 }
 
+// A program that ends without another turn of the device's has received all of it.
+static void test_totals_are_never_behind(void) {
+    struct bench *bench = bench_running();
+    make_udp(frame, 60, 1, 2);
+    sim_receive(bench->device, frame, 60);
+    CHECK_EQ(sim_totals(bench->device).in_packets, 1);
+    CHECK_EQ(sim_totals(bench->device).in_bytes, 64);
+    settle(bench);
+    CHECK_EQ(sim_totals(bench->device).in_packets, 1);
+    bench_destroy(bench);
+}
+
 static void test_byte_counters_carry_into_the_high_half(void) {
     struct bench *bench = bench_running();
     bench->registers[IXGBE_GORCL / 4] = UINT32_MAX - 10;
@@ -717,6 +729,7 @@ int main(void) {
     test_a_frame_arrives();
     test_the_ring_goes_round();
     test_counters();
+    test_totals_are_never_behind();
     test_byte_counters_carry_into_the_high_half();
     test_wrong_sizes_are_dropped_and_counted();
     test_jumbo_frames_fill_several_buffers();
