@@ -52,7 +52,7 @@ struct port {
     bool claimed, copy;            // copy: this process is a fork, the real one stayed with the parent
     unsigned opens;                // device descriptors
     pid_t driver;                  // the process that opened the first of them last
-    int register_file, msix_file;  // what is behind the next two, to map single pages of them into the driver
+    int register_file, msix_file;  // what is behind the next two, to map single pages of them into the driver; or -1
     uint32_t *registers;
     struct bar_access access;  // its MSI-X table and pending bits are memory without side effects
     struct bar bars[BARS];

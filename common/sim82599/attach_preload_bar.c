@@ -29,7 +29,7 @@ static size_t window_count, window_space;
 
 // Where the processor's pages are bigger, the other registers in them have to fault, so these do too.
 static bool pages_are_plain(const struct port *port) {
-    return host_mode() != MODE_STEPPED && !port->copy && sysconf(_SC_PAGESIZE) == PAGE;
+    return host_mode() != MODE_STEPPED && !port->copy && port->register_file >= 0 && sysconf(_SC_PAGESIZE) == PAGE;
 }
 
 bool bar_any(void) { return window_count != 0; }
@@ -87,7 +87,7 @@ void bar_forget(uintptr_t start, size_t size) {
 // What lies in a window: nothing at all, the MSI-X memory, and the plain pages.
 static int fill_window(const struct window *window) {
     const struct port *port = host_port(window->port);
-    if (window->region == port->msix_bar && !port->copy)
+    if (window->region == port->msix_bar && !port->copy && port->msix_file >= 0)
         return real.mmap((void *)window->start, window->size, window->protection, MAP_SHARED | MAP_FIXED,
                          port->msix_file, (off_t)window->offset) == MAP_FAILED
                    ? -errno

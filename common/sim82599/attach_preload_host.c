@@ -359,6 +359,23 @@ static void *shared_memory(void *at, size_t size, int *file) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+// In the child of a fork: the same content at the same place, but shared with nobody. Where no descriptor is free it
+// has no file, and then every access faults.
+static void own_memory(void *memory, size_t size, int *file) {
+    if (*file >= 0) real.close(*file);
+    if (shared_memory(memory, size, file)) return;
+    if (*file >= 0) real.close(*file);
+    *file = -1;
+    void *copy = real.mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (copy != MAP_FAILED) {
+        memcpy(copy, memory, size);
+        copy = mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, memory);
+    }
+    if (copy != MAP_FAILED) return;
+    fprintf(stderr, "sim82599: no memory for a fork's copy of the NIC\n");
+    _exit(1);
+}
+
 static const char *setting(const char *name, unsigned port, const char *otherwise) {
     char full[40];
     snprintf(full, sizeof full, "%s%u", name, port);
@@ -553,9 +570,8 @@ static void after_fork_child(void) {
     host.has_thread = host.thread_done = false;
     for (unsigned i = 0; i < PORTS; i++) {
         struct port *port = &host.ports[i];
-        // The same content at the same place, but shared with nobody.
-        shared_memory(port->registers, SIM_BAR0_SIZE, &port->register_file);
-        shared_memory(port->access.msix, SIM_BAR4_SIZE, &port->msix_file);
+        own_memory(port->registers, SIM_BAR0_SIZE, &port->register_file);
+        own_memory(port->access.msix, SIM_BAR4_SIZE, &port->msix_file);
         if (!port->claimed) continue;
         port->copy = true;
         sim_set_wire(port->device, NULL);

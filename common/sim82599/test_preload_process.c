@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 extern char **environ;
@@ -79,6 +80,49 @@ static void fork_leaves_the_nic_with_the_parent(void) {
     munmap((void *)(uintptr_t)nic.bar, 0x20000);
     struct nic again = nic_open(0, -1);
     CHECK_EQ(nic_read(&again, RAL5), 0);  // reset
+}
+
+// How many of the process's descriptors are for memory of the machine's.
+static unsigned memory_files(void) {
+    unsigned count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        char link[32], target[64] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, target, sizeof target - 1) > 0) count += strstr(target, "memfd:sim82599") != NULL;
+    }
+    return count;
+}
+
+static void fork_hands_no_descriptors_on(void) {
+    struct nic nic = nic_open(0, -1);
+    unsigned before = memory_files();
+    CHECK(before > 0);
+    CHECK(nic_read(&nic, RAL0) != 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_EQ(memory_files(), before);
+        exit(test_summary());
+    }
+    CHECK_EQ(child_status(child), 0);
+}
+
+// Then the child's copy has no file behind it.
+static void fork_without_free_descriptors(void) {
+    struct nic nic = nic_open(0, -1);
+    nic_write(&nic, RAL5, 0x1111);
+    nic_write(&nic, EIMS, 1 << 20);
+    struct rlimit limit = {.rlim_cur = 3, .rlim_max = 1024};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK_EQ(nic_read(&nic, RAL5), 0x1111);
+        nic_write(&nic, RAL5, 0x2222);
+        CHECK_EQ(nic_read(&nic, RAL5), 0x2222);
+        exit(test_summary());
+    }
+    CHECK_EQ(child_status(child), 0);
+    CHECK_EQ(nic_read(&nic, RAL5), 0x1111);
+    CHECK_EQ(nic_read(&nic, EIMS), 1 << 20);
 }
 
 static bool reads_as_set(const struct nic *nic, uint32_t offset, uint32_t bit) {
@@ -274,6 +318,8 @@ int main(int argc, char **argv) {
     static const struct test_case tests[] = {
         {"a_port_has_one_owner", a_port_has_one_owner, THREADED | STEPPED, NULL, 0},
         {"fork", fork_leaves_the_nic_with_the_parent, ALL_MODES, "is a fork; the NIC stayed with its parent", 0},
+        {"fork_hands_no_descriptors_on", fork_hands_no_descriptors_on, THREADED, NULL, 0},
+        {"fork_without_free_descriptors", fork_without_free_descriptors, ALL_MODES, NULL, 0},
         {"child_drives_the_other_port", a_child_drives_the_other_port, ALL_MODES, NULL, 0},
         {"the_background_drives_it", the_background_drives_it, ALL_MODES, NULL, 0},
         {"leaves_everything_open", leaves_everything_open, ALL_MODES, NULL, 0},
