@@ -4,6 +4,9 @@
 // write-back: which headers there are, whether their checksums are right, and a hash over addresses and ports. The
 // hash also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
 //
+// The frame may lie in memory of the driver that sent it, who can change it meanwhile. So a length that has been
+// judged is not fetched again.
+//
 // This happens to each frame, so it is a header that rx.c takes into its loop.
 #pragma once
 
@@ -31,9 +34,10 @@ static uint32_t be16(const uint8_t *bytes) { return (uint32_t)(bytes[0] << 8 | b
 static inline struct headers find_ipv4(const uint8_t *bytes, uint32_t length) {
     if (length < 20) return unknown;
     uint32_t header = 20, total = be16(bytes + 2), info = IXGBE_RXD_INFO_IPV4;
-    if (bytes[0] != 0x45) {  // version 4 and five words, as most headers say
-        header = (bytes[0] & 15) * 4u;
-        if (bytes[0] >> 4 != 4 || header < 20) return unknown;
+    uint8_t first = bytes[0];
+    if (first != 0x45) {  // version 4 and five words, as most headers say
+        header = (first & 15) * 4u;
+        if (first >> 4 != 4 || header < 20) return unknown;
     }
     if (header > total || total > length) return unknown;
     uint64_t sum = checksum_add(bytes, 20, 0);
@@ -59,12 +63,13 @@ static bool extension(uint8_t protocol) {
 }
 
 static __attribute__((noinline)) struct headers find_ipv6(const uint8_t *bytes, uint32_t length) {
-    if (length < 40 || bytes[0] >> 4 != 6 || be16(bytes + 4) > length - 40) return unknown;
+    uint32_t payload = be16(bytes + 4);
+    if (length < 40 || bytes[0] >> 4 != 6 || payload > length - 40) return unknown;
     struct headers headers = {
         .addresses = bytes + 8,
         .address_bytes = 32,
         .l4 = bytes + 40,
-        .l4_length = be16(bytes + 4),
+        .l4_length = payload,
         .protocol = bytes[6],
         .info = IXGBE_RXD_INFO_IPV6,
     };

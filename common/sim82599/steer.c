@@ -86,11 +86,13 @@ static uint8_t protocol_of(const struct frame *frame) {
     return frame->info & IXGBE_RXD_INFO_SCTP ? IXGBE_FTQF_SCTP : IXGBE_FTQF_OTHER;
 }
 
-// A fragment, or a packet of some other protocol, has no ports, and so matches no filter that compares them.
-static void steer_by_tuple(const struct steering *steering, const uint8_t *ip, struct frame *frame) {
+// A fragment, or a packet of some other protocol, has no ports, and so matches no filter that compares them. Nor has
+// one whose sender has made its header longer since it was classified: its ports may be beyond the frame.
+static void steer_by_tuple(const struct steering *steering, const uint8_t *ip, uint32_t length, struct frame *frame) {
     struct tuple_filter packet = {.protocol = protocol_of(frame)};
-    bool has_ports = packet.protocol != IXGBE_FTQF_OTHER;
-    const uint8_t *ports = ip + (ip[0] & 15) * 4;
+    uint32_t header = (ip[0] & 15) * 4u;
+    bool has_ports = packet.protocol != IXGBE_FTQF_OTHER && header + 4 <= length;
+    const uint8_t *ports = ip + header;
     memcpy(&packet.source, ip + 12, 4);
     memcpy(&packet.destination, ip + 16, 4);
     if (has_ports) memcpy(&packet.source_port, ports, 2);
@@ -113,5 +115,5 @@ void steer(const struct sim_device *device, const uint8_t *bytes, struct frame *
         frame->queue = steering->types[i].queue;
         return;
     }
-    if (frame->info & IXGBE_RXD_INFO_IPV4) steer_by_tuple(steering, bytes + offset, frame);
+    if (frame->info & IXGBE_RXD_INFO_IPV4) steer_by_tuple(steering, bytes + offset, frame->length - offset, frame);
 }
