@@ -504,6 +504,19 @@ static long get_irq_info(struct vfio_user *server, uint32_t length) {
 
 // ---- Commands ----
 
+// Is a member of the client's JSON true? Its names are those of the specification and mean the same wherever they
+// stand.
+static bool json_is_true(const char *json, const char *quoted_name) {
+    static const char space[] = " \t\r\n";
+    const char *at = strstr(json, quoted_name);
+    if (!at) return false;
+    at += strlen(quoted_name);
+    at += strspn(at, space);
+    if (*at++ != ':') return false;
+    at += strspn(at, space);
+    return strncmp(at, "true", 4) == 0;
+}
+
 // The client's capabilities are limits on what we send to it, and we send less than any: no descriptors, and no more
 // data than it asks for. Of its JSON only one thing matters: whether it wants to know that we take WRITE_MULTI.
 static long version(struct vfio_user *server, uint32_t length) {
@@ -515,7 +528,7 @@ static long version(struct vfio_user *server, uint32_t length) {
         say(server, "the client speaks version %u.%u of vfio-user, we speak 0.0", number[0], number[1]);
         return -EPROTONOSUPPORT;
     }
-    bool multi = length > sizeof number && strstr(theirs, "\"write_multiple\"");
+    bool multi = length > sizeof number && json_is_true(theirs, "\"write_multiple\"");
     number[1] = 0;
     memcpy(server->answer, number, sizeof number);
     int ours = snprintf((char *)server->answer + sizeof number, sizeof server->answer - sizeof number,

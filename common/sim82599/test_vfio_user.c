@@ -74,6 +74,22 @@ static void test_version(void) {
     client_close(&client);
 
     static const struct {
+        const char *capability;
+        bool wanted;
+    } offers[] = {{"\"write_multiple\" :\n true", true},
+                  {"\"write_multiple\":false", false},
+                  {"\"write_multiple\":\"true\"", false},
+                  {"\"write_multiple\"", false}};
+    for (unsigned i = 0; i < sizeof offers / sizeof *offers; i++) {
+        char payload[128] = "\0\0\0\0";
+        int length = snprintf(payload + 4, sizeof payload - 4, "{\"capabilities\":{%s}}", offers[i].capability);
+        CHECK(client_connect(&client, server, path));
+        CHECK_EQ(request(&client, VERSION, payload, 4 + (uint32_t)length + 1), 0);
+        CHECK_EQ(strstr((const char *)reply + 4, "write_multiple") != NULL, offers[i].wanted);
+        client_close(&client);
+    }
+
+    static const struct {
         const char *what, *payload;
         uint32_t length;
     } refused[] = {
