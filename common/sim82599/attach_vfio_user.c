@@ -235,9 +235,9 @@ static long dma_map(struct vfio_user *server, uint32_t length) {
     int error = file_memory(server, server->fds[0], map.offset, map.size, write, &memory);
     if (error) return error;
     int rights = (map.flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0) | (write ? IOMMU_WRITE : 0);
-    // The specification wants an error for a mapping over an older one, but QEMU sends such, and means them.
-    error = forget(server, map.iova, map.size);
-    if (!error) error = iommu_map(server->iommu, map.iova, map.size, memory, rights);
+    // The specification wants an error for a mapping over an older one, but QEMU sends such, and means them. Nothing
+    // has been unmapped then, least of all by the driver.
+    error = iommu_replace(server->iommu, map.iova, map.size, memory, rights);
     if (!error) observe_map(server->device, map.iova, map.size, true);
     return error;
 }

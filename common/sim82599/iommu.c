@@ -44,14 +44,18 @@ static unsigned find(const struct iommu *iommu, uint64_t iova) {
     return low;
 }
 
+static int reserve(struct iommu *iommu, unsigned more) {
+    if (iommu->room - iommu->count >= more) return 0;
+    unsigned room = iommu->room ? iommu->room * 2 : 16;
+    struct interval *grown = realloc(iommu->intervals, room * sizeof *grown);
+    if (!grown) return -ENOMEM;
+    iommu->intervals = grown;
+    iommu->room = room;
+    return 0;
+}
+
 static int insert(struct iommu *iommu, unsigned at, struct interval interval) {
-    if (iommu->count == iommu->room) {
-        unsigned room = iommu->room ? iommu->room * 2 : 16;
-        struct interval *grown = realloc(iommu->intervals, room * sizeof *grown);
-        if (!grown) return -ENOMEM;
-        iommu->intervals = grown;
-        iommu->room = room;
-    }
+    if (reserve(iommu, 1) != 0) return -ENOMEM;
     struct interval *place = &iommu->intervals[at];
     memmove(place + 1, place, (iommu->count - at) * sizeof *place);
     *place = interval;
@@ -121,6 +125,14 @@ int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size) {
     }
     iommu->hit = 0;
     return forgotten;
+}
+
+// What is unmapped may be cut in two, and the new piece comes between them.
+int iommu_replace(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, int rights) {
+    if (size == 0 || iova + size - 1 < iova) return -EINVAL;
+    if (reserve(iommu, 2) != 0) return -ENOMEM;
+    iommu_unmap(iommu, iova, size);
+    return iommu_map(iommu, iova, size, memory, rights);
 }
 
 static const struct interval *around(struct iommu *iommu, uint64_t iova) {

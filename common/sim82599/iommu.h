@@ -21,6 +21,8 @@ int iommu_map(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, i
 // Forgets whatever lies inside [iova, iova + size), splitting intervals that reach beyond. Returns the bytes
 // forgotten; or -ENOMEM, and nothing is, because to split one needs memory.
 int64_t iommu_unmap(struct iommu *iommu, uint64_t iova, uint64_t size);
+// Maps, whatever was there before. -EINVAL as above; or -ENOMEM, and what was there still is.
+int iommu_replace(struct iommu *iommu, uint64_t iova, uint64_t size, void *memory, int rights);
 
 // The memory behind `iova`, NULL if the device may not do that there. *contiguous: how many bytes from there on are
 // one piece of memory; the caller goes on with the next piece after that.

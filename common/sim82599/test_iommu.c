@@ -120,6 +120,22 @@ static void test_against_a_model(void) {
     iommu_destroy(iommu);
 }
 
+static void test_replacing(void) {
+    struct iommu *iommu = iommu_create();
+    uint64_t contiguous;
+    CHECK_EQ(iommu_replace(iommu, 0x10000, 0x3000, at(0), IOMMU_READ), 0);
+    CHECK_EQ(iommu_replace(iommu, 0x11000, 0x1000, at(0x8000), IOMMU_READ | IOMMU_WRITE), 0);
+    CHECK_EQ(iommu_mappings(iommu), 3);
+    CHECK(translate(iommu, 0x10fff, IOMMU_READ, &contiguous) == at(0xfff));
+    CHECK(translate(iommu, 0x11000, IOMMU_WRITE, &contiguous) == at(0x8000));
+    CHECK(translate(iommu, 0x12000, IOMMU_READ, &contiguous) == at(0x2000));
+    CHECK_EQ(iommu_replace(iommu, 0x11000, 0x1000, at(0x1000), IOMMU_READ), 0);
+    CHECK_EQ(iommu_mappings(iommu), 1);  // as before
+    CHECK_EQ(iommu_replace(iommu, 0x11000, 0, at(0x1000), IOMMU_READ), -EINVAL);
+    CHECK_EQ(iommu_replace(iommu, UINT64_MAX, 2, at(0x1000), IOMMU_READ), -EINVAL);
+    iommu_destroy(iommu);
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 };
 #elif defined(__has_feature)
@@ -140,10 +156,13 @@ static void test_no_memory_to_split(void) {
         void *volatile more = malloc(1 << 24);  // volatile: or the compiler knows better
         if (more) _exit(2);
         int64_t result = iommu_unmap(iommu, 0x11000, 0x1000);
+        int replaced = iommu_replace(iommu, 0x11000, 0x1000, at(0x8000), IOMMU_READ);
         uint64_t contiguous;
         bool as_it_was =
             iommu_mappings(iommu) == count && translate(iommu, 0x11000, IOMMU_READ, &contiguous) == at(0x1000);
-        _exit(result == -ENOMEM && as_it_was && iommu_unmap(iommu, 0x10000, 0x1000) == 0x1000 ? 0 : 1);
+        _exit(result == -ENOMEM && replaced == -ENOMEM && as_it_was && iommu_unmap(iommu, 0x10000, 0x1000) == 0x1000
+                  ? 0
+                  : 1);
     }
     int status = 2 << 8;
     if (child > 0) waitpid(child, &status, 0);
@@ -159,6 +178,7 @@ int main(void) {
     test_mappings();
     test_neighbours_become_one();
     test_unmapping();
+    test_replacing();
     test_process_memory();
     test_against_a_model();
     test_no_memory_to_split();

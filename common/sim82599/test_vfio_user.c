@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "ixgbe_regs.h"
+#include "observe.h"
 #include "test.h"
 
 enum { PAGE = 4096, PAGES = 256, MEMORY = PAGES * PAGE };
@@ -453,6 +454,22 @@ static void test_unmap(void) {
     send_frame(0);
     CHECK(!(tx_descriptor(0)->wb.status & IXGBE_TXD_STATUS_DD));
     CHECK_EQ(unmap(&client, 0, PAGE, 1), EINVAL);  // dirty pages are not for us
+    end();
+}
+
+// A monitor maps again what it has mapped when its address space changes. Then nothing is unmapped under a ring.
+static void test_mapping_again_is_no_unmapping(void) {
+    CHECK(begin());
+    map_pages();
+    bring_up();
+    unsigned breaches = lint_breaches();
+    CHECK_EQ(map(&client, memory_file, TX_RING, IOVA + TX_RING, PAGE, 3), 0);
+    CHECK_EQ(map(&client, memory_file, 0, IOVA, MEMORY, 3), 0);
+    memcpy(memory + MEMORY - PAGE, memory + TX_RING, PAGE);
+    CHECK_EQ(map(&client, memory_file, MEMORY - PAGE, IOVA + TX_RING, PAGE, 3), 0);
+    CHECK_EQ(lint_breaches(), breaches);
+    CHECK_EQ(unmap(&client, IOVA + TX_RING, PAGE, 0), 0);
+    CHECK_EQ(lint_breaches(), breaches + 1);
     end();
 }
 
@@ -937,6 +954,7 @@ int main(int count, char **words) {
     test_packets();
     test_paced_cable();
     test_unmap();
+    test_mapping_again_is_no_unmapping();
     test_map_refuses();
     test_many_files();
     test_truncated_memory();
