@@ -466,17 +466,32 @@ void vfio_memory_lost(uintptr_t start, size_t size) {
     }
 }
 
+static void say_protected(uintptr_t page) {
+    char text[256];
+    int length =
+        snprintf(text, sizeof text,
+                 "sim82599: the NIC cannot do DMA at %#lx: that memory is mapped for DMA, and the program has "
+                 "taken the right to read or write it away (mprotect). Unmap it for DMA first.\n",
+                 (unsigned long)page);
+    (void)!real.write(STDERR_FILENO, text, (size_t)length);
+}
+
 // The same, noticed too late, in the middle of a DMA: the device goes on with pages that nobody else sees, as it
 // would with the pages that the kernel had kept.
 bool vfio_repair(uintptr_t address) {
     uintptr_t page = address & ~(uintptr_t)(PAGE - 1);
-    bool mapped = false;
+    unsigned users = 0;  // a bit for each port that may do DMA there
     for (unsigned i = 0; i < PORTS; i++) {
         struct iommu *iommu = groups[i] && groups[i]->below ? dma_iommu(groups[i]->below->dma) : NULL;
-        if (!iommu || !iommu_maps_memory(iommu, (void *)page, PAGE)) continue;
-        mapped = true;
-        observe_memory_lost(host_port(i)->device, (void *)page, PAGE);
+        if (iommu && iommu_maps_memory(iommu, (void *)page, PAGE)) users |= 1u << i;
     }
-    return mapped && real.mmap((void *)page, PAGE, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == (void *)page;
+    if (!users) return false;
+    if (real.mmap((void *)page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+                  0) != (void *)page) {
+        say_protected(page);
+        return false;
+    }
+    for (unsigned i = 0; i < PORTS; i++)
+        if (users >> i & 1) observe_memory_lost(host_port(i)->device, (void *)page, PAGE);
+    return true;
 }

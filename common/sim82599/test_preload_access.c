@@ -466,7 +466,9 @@ static void start_receive_queue(const struct nic *nic, uint64_t ring, uint64_t b
     nic_write(nic, RDT0, 63);
 }
 
-static void dma_into_lost_memory(bool seen) {
+enum how { BY_MUNMAP, BY_THE_KERNEL, BY_MPROTECT };
+
+static void dma_into_lost_memory(enum how how) {
     enum { TOTAL_RECEIVED = 0x40d0, BUS_MASTER = 4 };
     struct nic nic = nic_open(0, -1);
     uint64_t *ring = new_pages(4096);
@@ -474,9 +476,10 @@ static void dma_into_lost_memory(bool seen) {
     CHECK_EQ(pwrite(nic.device, &(uint8_t){BUS_MASTER | 2}, 1, region_offset(CONFIG) + 4), 1);
     CHECK_EQ(nic_map_dma(&nic, ring, 0x10000, 4096), 0);
     CHECK_EQ(nic_map_dma(&nic, buffer, 0x20000, 4096), 0);
-    if (seen) CHECK_EQ(munmap(buffer, 4096), 0);
+    if (how == BY_MUNMAP) CHECK_EQ(munmap(buffer, 4096), 0);
     // Behind our back, as the C library's own free() does it.
-    if (!seen) CHECK_EQ(syscall(SYS_munmap, buffer, 4096), 0);
+    if (how == BY_THE_KERNEL) CHECK_EQ(syscall(SYS_munmap, buffer, 4096), 0);
+    if (how == BY_MPROTECT) CHECK_EQ(mprotect(buffer, 4096, PROT_READ), 0);
     uint32_t autoc = nic_read(&nic, AUTOC) & ~(7u << 13);
     nic_write(&nic, AUTOC, autoc | 3u << 13 | 1u << 12);
     start_receive_queue(&nic, 0x10000, 0x20000, ring);
@@ -491,8 +494,9 @@ static void dma_into_lost_memory(bool seen) {
     CHECK_EQ(nic_unmap_dma(&nic, 0x20000, 4096, 0), 4096);  // the kernel's books are unaffected
 }
 
-static void memory_lost(void) { dma_into_lost_memory(true); }
-static void memory_lost_unseen(void) { dma_into_lost_memory(false); }
+static void memory_lost(void) { dma_into_lost_memory(BY_MUNMAP); }
+static void memory_lost_unseen(void) { dma_into_lost_memory(BY_THE_KERNEL); }
+static void memory_protected(void) { dma_into_lost_memory(BY_MPROTECT); }
 
 // ThreadSanitizer runs signal handlers with all signals blocked; there a register access, or a fault of the device's,
 // is the program's end.
@@ -523,6 +527,7 @@ int main(int argc, char **argv) {
         {"waits_keep_their_promises", waits_keep_their_promises, THREADED | STEPPED, NULL, 0},
         {"memory_lost", memory_lost, THREADED | STEPPED, NULL, 0},
         {"memory_lost_unseen", memory_lost_unseen, THREADED | (STEPPED & HANDLERS_MAY_FAULT), NULL, 0},
+        {"memory_protected", memory_protected, THREADED | (STEPPED & HANDLERS_MAY_FAULT), "mprotect", SIGSEGV},
     };
     if (argc == 1 && !HANDLERS_MAY_FAULT) SKIP("signal handlers that access registers: not under ThreadSanitizer");
     return run_cases(argc, argv, tests, sizeof tests / sizeof *tests);
