@@ -664,8 +664,13 @@ void lint_dma_fault(struct sim_device *device, bool device_writes, uint64_t iova
 
 void lint_dropped(struct sim_device *device) { judge_receiver(port_of(device)); }
 
+// An interval may reach up to the very top, where its end would be 0.
+static uint64_t last_of(uint64_t first, uint64_t size) {
+    return first + size - 1 < first ? UINT64_MAX : first + size - 1;
+}
+
 static bool overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size) {
-    return a < b + b_size && b < a + a_size;
+    return a_size && b_size && a <= last_of(b, b_size) && b <= last_of(a, a_size);
 }
 
 static bool shadow_uses(const struct shadow *shadow, uint64_t iova, uint64_t size, unsigned *index) {

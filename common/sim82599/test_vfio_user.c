@@ -427,7 +427,9 @@ static void test_unmap(void) {
     CHECK_EQ(unmap(&client, 0, UINT64_C(0x100000000), 0), 0);
     CHECK_EQ(reply_length, 24);
     CHECK_EQ(unmap(&client, UINT64_C(1) << 63, UINT64_C(1) << 63, 0), 0);
+    unsigned breaches = lint_breaches();
     CHECK_EQ(unmap(&client, PAGE, UINT64_MAX, 0) == 0 && !master_abort(), 1);  // to the very end: all of ours, too
+    CHECK(lint_breaches() > breaches);                                         // the rings among it
     send_frame(0);
     CHECK(master_abort());
     CHECK(!(tx_descriptor(0)->wb.status & IXGBE_TXD_STATUS_DD));
