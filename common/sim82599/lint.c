@@ -367,17 +367,38 @@ static void judge_queue_write(struct place at, uint32_t relative, uint32_t value
 
 // Writes to registers of the whole device.
 
+static void judge_masks(struct port *port) {
+    static const uint32_t masks[] = {IXGBE_EIMS, IXGBE_REG(EIMS_EX, 0), IXGBE_REG(EIMS_EX, 1)};
+    for (unsigned i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        uint32_t unmasked = sim_peek(port->device, masks[i]);
+        if (!unmasked) continue;
+        say(port, RULE_RESET_WHILE_UNMASKED, 0, "started a reset with %r=%x", masks[i], unmasked);
+        return;
+    }
+}
+
+static bool judge_running_queues(struct port *port) {
+    bool running = false;
+    if (!sim_every_access_seen(port->device)) return false;  // a queue may have been disabled in plain memory
+    for (unsigned ring = SIM_RING_TX; ring <= SIM_RING_RX; ring++)
+        for (unsigned i = 0; i < SIM_QUEUES; i++) {
+            if (!port->queues[ring][i].asked) continue;
+            say(port, RULE_RESET_WHILE_RUNNING, 0, "started a reset with %s queue %u enabled",
+                ring == SIM_RING_RX ? "RX" : "TX", i);
+            running = true;
+        }
+    return running;
+}
+
 static void judge_ctrl(struct port *port, uint32_t offset, uint32_t value) {
     (void)offset;
     if (!(value & (IXGBE_CTRL_RST | IXGBE_CTRL_LRST))) return;
-    uint32_t unmasked = sim_peek(port->device, IXGBE_EIMS);
-    if (unmasked) say(port, RULE_RESET_WHILE_UNMASKED, 0, "started a reset with EIMS=%x", unmasked);
-    if (!sim_every_access_seen(port->device)) return;  // a queue may have been disabled in plain memory
-    for (unsigned ring = SIM_RING_TX; ring <= SIM_RING_RX; ring++)
-        for (unsigned i = 0; i < SIM_QUEUES; i++)
-            if (port->queues[ring][i].asked)
-                say(port, RULE_RESET_WHILE_RUNNING, 0, "started a reset with %s queue %u enabled",
-                    ring == SIM_RING_RX ? "RX" : "TX", i);
+    judge_masks(port);
+    bool running = judge_running_queues(port);
+    bool master = sim_peek(port->device, IXGBE_STATUS) & IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS;
+    if (!running && master && sim_bus_mastering(port->device))
+        say(port, RULE_RESET_WHILE_RUNNING, 0,
+            "started a reset while STATUS.PCIE_MASTER_ENABLE_STATUS reads 1, without CTRL.MASTER_DISABLE");
 }
 
 static void judge_rxctrl(struct port *port, uint32_t offset, uint32_t value) {
@@ -517,10 +538,20 @@ void lint_register_write(struct sim_device *device, uint32_t offset, uint32_t va
 }
 
 static void judge_counter(struct port *port, uint32_t offset) {
-    static const struct { uint32_t low, high; } pairs[] = {{IXGBE_GORCL, IXGBE_GORCH}, {IXGBE_GOTCL, IXGBE_GOTCH}};
+#define HALVES(low, high)                                                                                            \
+    { IXGBE_##low, IXGBE_##high, IXGBE_##high##_COUNT, IXGBE_##high##_STRIDE }
+    static const struct {
+        uint32_t low, high, count, stride;
+    } pairs[] = {
+        HALVES(GORCL, GORCH),     HALVES(GOTCL, GOTCH),     HALVES(TORL, TORH),     HALVES(RXNFGBCL, RXNFGBCH),
+        HALVES(RXDGBCL, RXDGBCH), HALVES(TXDGBCL, TXDGBCH), HALVES(QBRC_L, QBRC_H), HALVES(QBTC_L, QBTC_H),
+    };
     for (unsigned i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        if (offset == pairs[i].high && port->last_counter != pairs[i].low)
-            say(port, RULE_COUNTER_HALVES, offset, "read %r without reading %r just before", offset, pairs[i].low);
+        for (uint32_t n = 0; n < pairs[i].count; n++) {
+            uint32_t low = pairs[i].low + n * pairs[i].stride, high = pairs[i].high + n * pairs[i].stride;
+            if (offset == high && port->last_counter != low)
+                say(port, RULE_COUNTER_HALVES, offset, "read %r without reading %r just before", offset, low);
+        }
     if (register_at(offset)->access == REGISTER_RC) port->last_counter = offset;
 }
 

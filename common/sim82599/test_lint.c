@@ -94,6 +94,7 @@ static void bus_mastering_on(void) { sim_config_write(device, 4, &(uint16_t){6},
 
 static void reset(void) {
     set(IXGBE_EIMC, 0x7fffffff);
+    set_bits(IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
     set(IXGBE_CTRL, IXGBE_CTRL_RST);
     wait_for(IXGBE_CTRL, IXGBE_CTRL_RST, 0);
     set(IXGBE_EIMC, 0x7fffffff);
@@ -274,6 +275,15 @@ static void threaded(void) {
 static void reset_while_unmasked(void) {
     start();
     set(IXGBE_EIMS, IXGBE_EICR_LSC);
+    set_bits(IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
+    set(IXGBE_CTRL, IXGBE_CTRL_RST);
+}
+
+static void reset_while_a_high_vector_is_unmasked(void) {
+    start();
+    set(IXGBE_IVAR, 0x80 | 40);
+    set(IXGBE_REG(EIMS_EX, 1), 1 << (40 - 32));
+    set_bits(IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
     set(IXGBE_CTRL, IXGBE_CTRL_RST);
 }
 
@@ -281,6 +291,11 @@ static void reset_while_running(void) {
     start();
     tx_start();
     reset();
+}
+
+static void reset_while_mastering_the_bus(void) {
+    start();
+    set(IXGBE_CTRL, IXGBE_CTRL_RST);
 }
 
 static void reset_not_awaited(void) {
@@ -511,6 +526,14 @@ static void counter_halves(void) {
     get(IXGBE_GORCL);
 }
 
+static void counter_halves_of_a_queue(void) {
+    start();
+    get(IXGBE_REG(QBTC_L, 3));
+    get(IXGBE_REG(QBTC_H, 3));
+    get(IXGBE_REG(QBTC_L, 3));
+    get(IXGBE_REG(QBTC_H, 4));
+}
+
 static void dma_outside_mapping(void) {
     all_up();
     tx_put(0, TX_COMMAND, FRAME, 0);
@@ -626,6 +649,9 @@ int main(void) {
     test_silent("other drivers", other_drivers);
     test_silent("threaded mode", threaded);
     for (unsigned i = 0; i < sizeof breaking / sizeof breaking[0]; i++) test_rule(breaking[i].rule, breaking[i].run);
+    test_rule("reset-while-unmasked", reset_while_a_high_vector_is_unmasked);
+    test_rule("reset-while-running", reset_while_mastering_the_bus);
+    test_rule("counter-halves", counter_halves_of_a_queue);
     test_rule("no-such-register", counted_not_repeated);
     const char *text = heard(access_widths_of_all_kinds);
     CHECK_EQ(messages(text), 3);
