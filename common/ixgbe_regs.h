@@ -24,7 +24,6 @@ enum {
     IXGBE_CLASS_CODE = 0x020000,   // network controller, Ethernet
     IXGBE_SUBSYSTEM_ID = 0x0003,   // X520-2
     IXGBE_BAR0_SIZE = 128 * 1024,  // registers (8.1)
-    IXGBE_MAX_QUEUES = 128,        // of each direction
     IXGBE_MAX_VECTORS = 64,        // MSI-X
 };
 
@@ -58,7 +57,6 @@ static inline uint32_t ixgbe_eitr_reg(unsigned vector) {
 
 enum {  // AUTOC.LMS, link mode (8.2.3.22.19)
     IXGBE_LMS_1G_NO_AN = 0,
-    IXGBE_LMS_10G_PARALLEL_NO_AN = 1,
     IXGBE_LMS_1G_AN = 2,
     IXGBE_LMS_10G_SERIAL_NO_AN = 3,  // what SFP+ uses
     IXGBE_LMS_BACKPLANE_AN = 4,
@@ -73,8 +71,6 @@ enum {  // LINKS.LINK_SPEED (8.2.3.22.20)
 enum {  // SRRCTL.DESCTYPE (8.2.3.8.7)
     IXGBE_DESCTYPE_LEGACY = 0,
     IXGBE_DESCTYPE_ADVANCED = 1,  // one buffer
-    IXGBE_DESCTYPE_HEADER_SPLIT = 2,
-    IXGBE_DESCTYPE_HEADER_SPLIT_ALWAYS = 5,
 };
 
 enum {  // FTQF.PROTOCOL (8.2.3.7.19)
@@ -85,14 +81,11 @@ enum {  // FTQF.PROTOCOL (8.2.3.7.19)
 };
 
 enum {  // MRQC.MRQE (8.2.3.7.12)
-    IXGBE_MRQE_NONE = 0,
     IXGBE_MRQE_RSS = 1,
 };
 
-enum {  // FCCFG.TFCE (8.2.3.3.7)
-    IXGBE_FCCFG_TFCE_NONE = 0,
-    IXGBE_FCCFG_TFCE_802_3X = 1,    // pause the link
-    IXGBE_FCCFG_TFCE_PRIORITY = 2,  // pause single classes
+enum {                            // FCCFG.TFCE (8.2.3.3.7)
+    IXGBE_FCCFG_TFCE_802_3X = 1,  // pause the link
 };
 
 // Receive descriptors, advanced format (7.1.6)
@@ -121,7 +114,6 @@ _Static_assert(sizeof(union ixgbe_rx_desc) == 16, "a descriptor is 16 bytes");
 
 enum {  // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_RSS_TYPE = 0x0000000f,
-    IXGBE_RXD_INFO_PACKET_TYPE = 0x0001fff0,
     IXGBE_RXD_INFO_IPV4 = 0x00000010,
     IXGBE_RXD_INFO_IPV4_OPTIONS = 0x00000020,
     IXGBE_RXD_INFO_IPV6 = 0x00000040,
@@ -129,16 +121,6 @@ enum {  // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_TCP = 0x00000100,
     IXGBE_RXD_INFO_UDP = 0x00000200,
     IXGBE_RXD_INFO_SCTP = 0x00000400,
-    IXGBE_RXD_INFO_NFS = 0x00000800,
-    IXGBE_RXD_INFO_ESP = 0x00001000,
-    IXGBE_RXD_INFO_AH = 0x00002000,
-    IXGBE_RXD_INFO_LINKSEC = 0x00004000,
-    IXGBE_RXD_INFO_L2 = 0x00008000,  // matched an Ethernet type filter; then bits 6:4 are its number
-    IXGBE_RXD_INFO_RSCCNT_SHIFT = 17,
-    IXGBE_RXD_INFO_RSCCNT = 0x001e0000,  // descriptors coalesced into this one
-    IXGBE_RXD_INFO_HDR_LEN_SHIFT = 21,
-    IXGBE_RXD_INFO_HDR_LEN = 0x7fe00000,
-    IXGBE_RXD_INFO_SPH = 0x80000000,  // header was split off
 };
 
 enum {  // what the RSS hash was computed over (7.1.2.8)
@@ -161,18 +143,7 @@ enum {                                    // ixgbe_rx_desc.wb.status_error
     IXGBE_RXD_STATUS_L4I = 0x00000020,    // TCP, UDP or SCTP checksum checked
     IXGBE_RXD_STATUS_IPCS = 0x00000040,   // IPv4 header checksum checked
     IXGBE_RXD_STATUS_PIF = 0x00000080,    // passed an inexact filter only: software has to look again
-    IXGBE_RXD_STATUS_VEXT = 0x00000200,   // had an outer VLAN tag
-    IXGBE_RXD_STATUS_UDPV = 0x00000400,   // UDP checksum of a fragment is worth checking
-    IXGBE_RXD_STATUS_LLINT = 0x00000800,  // raised a low latency interrupt
-    IXGBE_RXD_STATUS_TS = 0x00010000,     // time stamped
-    IXGBE_RXD_STATUS_SECP = 0x00020000,   // went through the security block
-    IXGBE_RXD_STATUS_LB = 0x00040000,     // came from another pool of this device
-    IXGBE_RXD_NEXTP_SHIFT = 4,            // without EOP, bits 19:4 are the next descriptor of a coalesced packet
-    IXGBE_RXD_NEXTP = 0x000ffff0,
-    IXGBE_RXD_ERROR_FDIR = 0x00700000,  // flow director: length, drop, collision
-    IXGBE_RXD_ERROR_HBO = 0x00800000,   // header longer than the header buffer
-    IXGBE_RXD_ERROR_SEC = 0x18000000,
-    IXGBE_RXD_ERROR_RXE = 0x20000000,  // CRC, length or symbol error; only seen with FCTRL.SBP
+    IXGBE_RXD_ERROR_RXE = 0x20000000,     // CRC, length or symbol error; only seen with FCTRL.SBP
     IXGBE_RXD_ERROR_L4E = 0x40000000,
     IXGBE_RXD_ERROR_IPE = 0x80000000,
 };
@@ -219,8 +190,6 @@ _Static_assert(sizeof(union ixgbe_tx_desc) == 16, "a descriptor is 16 bytes");
 
 enum {  // ixgbe_tx_desc.read.command; the upper bits mean the same in all three formats
     IXGBE_TXD_CMD_LENGTH = 0x0000ffff,
-    IXGBE_TXD_CMD_LINKSEC = 0x00040000,
-    IXGBE_TXD_CMD_1588 = 0x00080000,  // take a time stamp
     IXGBE_TXD_CMD_DTYP = 0x00f00000,
     IXGBE_TXD_CMD_DTYP_CONTEXT = 0x00200000,
     IXGBE_TXD_CMD_DTYP_DATA = 0x00300000,
@@ -240,9 +209,7 @@ enum {  // ixgbe_tx_desc.read.options and .wb.status
     IXGBE_TXD_OPT_CC = 0x00000080,    // the context counts even if no offload below is asked for
     IXGBE_TXD_OPT_IXSM = 0x00000100,  // insert the IPv4 header checksum
     IXGBE_TXD_OPT_TXSM = 0x00000200,  // insert the TCP, UDP or SCTP checksum
-    IXGBE_TXD_OPT_IPSEC = 0x00000400,
     IXGBE_TXD_OPT_PAYLEN_SHIFT = 14,  // length of the whole packet; with TSE, of all payload
-    IXGBE_TXD_OPT_PAYLEN = 0xffffc000u,
 };
 
 struct ixgbe_tx_context_desc {  // driver to device: what the packets that follow need (7.2.3.2.3)
@@ -259,15 +226,11 @@ enum {
     IXGBE_TXC_MACLEN = 0x0000fe00,
     IXGBE_TXC_VLAN_SHIFT = 16,
     IXGBE_TXC_VLAN = 0xffff0000u,
-    IXGBE_TXC_SNAP = 0x00000200,  // command
     IXGBE_TXC_IPV4 = 0x00000400,  // otherwise IPv6
     IXGBE_TXC_L4T = 0x00001800,
     IXGBE_TXC_L4T_UDP = 0x00000000,
     IXGBE_TXC_L4T_TCP = 0x00000800,
     IXGBE_TXC_L4T_SCTP = 0x00001000,
-    IXGBE_TXC_ESP = 0x00002000,
-    IXGBE_TXC_ENCRYPT = 0x00004000,
-    IXGBE_TXC_FCOE = 0x00008000,
     IXGBE_TXC_IDX_SHIFT = 4,  // segmentation
     IXGBE_TXC_IDX = 0x00000070,
     IXGBE_TXC_L4LEN_SHIFT = 8,
