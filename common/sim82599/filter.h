@@ -8,15 +8,13 @@
 
 #include "core.h"
 
-enum { SHORTEST = 60 };  // without CRC
-
 static inline bool tagged(const struct intake *intake, const uint8_t *frame) {
     return (uint32_t)(frame[12] << 8 | frame[13]) == (intake->vlan & IXGBE_VLNCTRL_VET);
 }
 
 static bool wrong_size(struct sim_device *device, const uint8_t *frame, uint32_t length) {
     if (length < 14 || length > SIM_MAX_FRAME) return true;
-    bool short_one = length < SHORTEST;
+    bool short_one = length < SIM_MIN_FRAME;
     if (!short_one && length <= device->intake.limit + 4 && tagged(&device->intake, frame)) return false;
     device->malformed_frames++;
     device->malformed_bytes += length;
@@ -63,7 +61,7 @@ static inline bool vlan_is_ours(const struct sim_device *device, const uint8_t *
 
 static inline bool filter_takes(struct sim_device *device, const uint8_t *frame, uint32_t length) {
     const struct intake *intake = &device->intake;
-    if ((length < SHORTEST || length > intake->limit) && wrong_size(device, frame, length)) return false;
+    if ((length < SIM_MIN_FRAME || length > intake->limit) && wrong_size(device, frame, length)) return false;
     const char *why = NULL;
     if (!destination_is_ours(device, get32(frame) | (uint64_t)get16(frame + 4) << 32)) {
         why = "not for one of this port's addresses";

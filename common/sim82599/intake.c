@@ -7,7 +7,7 @@
 enum { LONGEST = 1514 };  // without CRC
 
 // 8.2.3.22.13: the limit counts the CRC, and leaves out a VLAN tag.
-static uint32_t longest(const struct sim_device *device) {
+uint32_t sim_longest_frame(const struct sim_device *device) {
     if (!(reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_JUMBOEN)) return LONGEST;
     uint32_t limit = field(reg(device, IXGBE_MAXFRS), IXGBE_MAXFRS_MFS);
     if (limit > SIM_MAX_FRAME - 8) return SIM_MAX_FRAME - 8;
@@ -63,7 +63,7 @@ void intake_refresh(struct sim_device *device) {
     bool pauses = field(reg(device, IXGBE_FCCFG), IXGBE_FCCFG_TFCE) == 1 && high & IXGBE_FCRTH_FCEN;
     intake->open = sim_receiver_open(device);
     intake->strips_crc = reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_RXCRCSTRP;
-    intake->limit = longest(device);
+    intake->limit = sim_longest_frame(device);
     intake->destinations = reg(device, IXGBE_FCTRL);
     intake->vlan = reg(device, IXGBE_VLNCTRL);
     intake->hash_wanted = reg(device, IXGBE_RXCSUM) & IXGBE_RXCSUM_PCSD;

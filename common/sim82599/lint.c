@@ -43,8 +43,6 @@ enum {
     SHADOWS = 16,        // queues watched at a time
     SHADOW_SIZE = 4096,  // descriptors; a longer ring is not watched
     MIN_PACKET = 17,     // 7.2.3.2.4: the shortest that PAYLEN may say; the device pads it
-    CRC_SIZE = 4,
-    DEFAULT_MAX_FRAME = 1518,  // without HLREG0.JUMBOEN, CRC included
 };
 
 struct descriptor {
@@ -221,13 +219,6 @@ static void judge_unchanged(struct place at, unsigned index, const struct descri
         at.number, index, before->iova, before->rest, now->iova, now->rest);
 }
 
-static uint32_t longest_frame(struct sim_device *device) {
-    uint32_t longest = DEFAULT_MAX_FRAME;
-    if (sim_peek(device, IXGBE_HLREG0) & IXGBE_HLREG0_JUMBOEN)
-        longest = sim_peek(device, IXGBE_MAXFRS) >> IXGBE_MAXFRS_MFS_SHIFT;
-    return longest > CRC_SIZE ? longest - CRC_SIZE : 0;
-}
-
 static void judge_buffer(struct place at, unsigned index) {
     const struct shadow *shadow = at.queue->shadow;
     uint64_t iova = shadow->content[index].iova;
@@ -235,7 +226,7 @@ static void judge_buffer(struct place at, unsigned index) {
         if (shadow->content[other].iova == iova)
             say(at.port, RULE_BUFFER_TWICE, key(at), "gave the buffer at iova %q to RX ring %u twice, in %u and %u",
                 iova, at.number, other, index);
-    uint32_t size = (look(at, SPLIT) & IXGBE_SRRCTL_BSIZEPACKET) * 1024, longest = longest_frame(at.port->device);
+    uint32_t size = (look(at, SPLIT) & IXGBE_SRRCTL_BSIZEPACKET) * 1024, longest = sim_longest_frame(at.port->device);
     if (size > longest) size = longest;
     uint8_t byte;
     if (size > 0 &&

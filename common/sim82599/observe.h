@@ -39,6 +39,7 @@ void observe_memory_lost(struct sim_device *device, const void *memory, uint64_t
 uint32_t sim_peek(const struct sim_device *device, uint32_t offset);
 uint64_t sim_now(const struct sim_device *device);
 bool sim_every_access_seen(const struct sim_device *device);
+uint32_t sim_longest_frame(const struct sim_device *device);  // that the port takes now, without its CRC
 bool sim_dma_peek(struct sim_device *device, uint64_t iova, void *data, uint32_t length);  // false: not mapped
 
 // "0x1028" -> "RXDCTL[0]"; NULL if there is no register. Shared by trace, lint and error messages.

@@ -121,5 +121,5 @@ void packet_finish(struct packet *packet) {
         packet_set16(packet, ip + 4, (uint16_t)(packet->length - packet->transport));
         finish_transport(packet, ip + 8);
     }
-    if (packet->length < WIRE_MIN_FRAME) packet->length = WIRE_MIN_FRAME;
+    if (packet->length < SIM_MIN_FRAME) packet->length = SIM_MIN_FRAME;
 }

@@ -18,6 +18,7 @@ enum {
     SIM_BAR4_SIZE = 0x4000,   // MSI-X table, and from half of it on the pending bits
     SIM_MSIX_VECTORS = 64,
     SIM_QUEUES = 128,
+    SIM_MIN_FRAME = 60,     // of Ethernet, without its CRC
     SIM_MAX_FRAME = 15872,  // 8.2.3.22.13: the largest frame that the MAC takes, without its CRC
 };
 

@@ -12,8 +12,6 @@
 
 #include <errno.h>
 
-enum { SHORTEST = 60 };  // without CRC
-
 struct engine {
     struct queue *queue;
     struct ring ring;
@@ -266,9 +264,9 @@ static int send_gathered(struct sim_device *device, struct engine *engine, const
         uint8_t *frame = device->segment + 64;
         uint32_t length = build(device, offload, frame, &payload);
         frame = insert_tag(device, offload, frame, &length);
-        if (length < SHORTEST && engine->mac & IXGBE_HLREG0_TXPADEN) {
-            memset(frame + length, 0, SHORTEST - length);
-            length = SHORTEST;
+        if (length < SIM_MIN_FRAME && engine->mac & IXGBE_HLREG0_TXPADEN) {
+            memset(frame + length, 0, SIM_MIN_FRAME - length);
+            length = SIM_MIN_FRAME;
         }
         if (!to_wire(device, engine, &(struct wire_frame){frame, length}, 1)) return -EAGAIN;
         packet->sent += payload;
@@ -385,7 +383,7 @@ static int send_next(struct sim_device *device, struct engine *engine) {
 static inline bool plain(const union ixgbe_tx_desc *descriptor) {
     const uint32_t whole = IXGBE_TXD_CMD_EOP | IXGBE_TXD_CMD_IFCS, looked_at = whole | IXGBE_TXD_CMD_VLE;
     uint32_t command = descriptor->read.command, length = command & IXGBE_TXD_CMD_LENGTH;
-    if (length < SHORTEST || length > SIM_MAX_FRAME) return false;
+    if (length < SIM_MIN_FRAME || length > SIM_MAX_FRAME) return false;
     if (!(command & IXGBE_TXD_CMD_DEXT)) return (command & (looked_at | IXGBE_TXD_CMD_IC)) == whole;
     return (command & (looked_at | IXGBE_TXD_CMD_DTYP | IXGBE_TXD_CMD_TSE)) == (whole | IXGBE_TXD_CMD_DTYP_DATA) &&
            !(descriptor->read.options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM));

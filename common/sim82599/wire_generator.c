@@ -108,7 +108,7 @@ int wire_generator(const struct wire_options *options, struct sim_device *port, 
     struct generator *generator = calloc(1, sizeof *generator);
     if (!generator) return -ENOMEM;
     generator->line.wire.ops = &generator_ops;
-    generator->size = options->size ? (uint32_t)options->size : WIRE_MIN_FRAME;
+    generator->size = options->size ? (uint32_t)options->size : SIM_MIN_FRAME;
     generator->flows = options->flows ? (uint32_t)options->flows : 1;
     generator->rate = options->rate;
     build_template(generator);

@@ -59,9 +59,6 @@ static inline void line_deliver(struct line *line, const void *frame, uint32_t l
     sim_receive(line->wire.port, frame, length);
 }
 
-// The frames of a captured file or of a host lack the padding that their own NIC would have added; without CRC.
-enum { WIRE_MIN_FRAME = 60 };
-
 // For wires whose far end only talks: takes every frame at the line's pace, and forgets it.
 unsigned line_swallow(struct wire *wire, const struct wire_frame *frames, unsigned count);
 bool line_has_light(const struct wire *wire);

@@ -146,12 +146,13 @@ static bool is_due(struct replay *replay, const struct record *record, uint64_t 
     return (int64_t)(record->time_ns + replay->offset_ns - now) <= 0;
 }
 
+// Frames of a captured file lack the padding that their own NIC added behind the capture; so do those of a TAP.
 static void deliver_padded(struct line *line, const struct record *record) {
-    if (record->length >= WIRE_MIN_FRAME) {
+    if (record->length >= SIM_MIN_FRAME) {
         line_deliver(line, record->frame, record->length);
         return;
     }
-    uint8_t frame[WIRE_MIN_FRAME] = {0};
+    uint8_t frame[SIM_MIN_FRAME] = {0};
     memcpy(frame, record->frame, record->length);
     line_deliver(line, frame, sizeof frame);
 }

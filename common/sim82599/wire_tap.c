@@ -77,8 +77,8 @@ static unsigned tap_poll(struct wire *wire, unsigned budget) {
     while (done < budget && line_may_deliver(&tap->line)) {
         ssize_t length = read(tap->fd, tap->frame, sizeof tap->frame);
         if (length <= 0) break;
-        if (length < WIRE_MIN_FRAME) memset(tap->frame + length, 0, (size_t)(WIRE_MIN_FRAME - length));
-        line_deliver(&tap->line, tap->frame, length < WIRE_MIN_FRAME ? WIRE_MIN_FRAME : (uint32_t)length);
+        if (length < SIM_MIN_FRAME) memset(tap->frame + length, 0, (size_t)(SIM_MIN_FRAME - length));
+        line_deliver(&tap->line, tap->frame, length < SIM_MIN_FRAME ? SIM_MIN_FRAME : (uint32_t)length);
         done++;
     }
     return done;
