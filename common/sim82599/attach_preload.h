@@ -10,7 +10,8 @@
 //   attach_preload_vfio.c     containers, groups and devices: VFIO's objects and ioctls
 //   attach_preload_irq.c      VFIO_DEVICE_SET_IRQS, and how an interrupt becomes an eventfd's count
 //   attach_preload_dma.c      a container's DMA mappings, with the kernel's rules
-//   attach_preload_bar.c      where in the program's memory registers are mapped, and what an access there does
+//   attach_preload_bar.c      where in the program's memory registers are mapped, and how an access there gets to
+//                             bar_access.c, which both fronts have
 //   attach_preload_trap.c     SIGSEGV: a register access, or somebody else's business
 //   attach_preload_host.c     the two ports, the lock, the clock and the device's thread
 #pragma once

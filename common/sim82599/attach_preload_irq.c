@@ -221,7 +221,7 @@ static long mask_intx(unsigned port, const struct request *request, bool mask) {
     struct interrupts *irq = &all[port];
     if (irq->kind != VFIO_PCI_INTX_IRQ_INDEX || request->header.start != 0 || request->header.count != 1)
         return -EINVAL;
-    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;  // which can unmask in the kernel, for KVM's sake
+    if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return -ENOTTY;  // the kernel can unmask by one, for KVM
     if (!selects(request, 0)) return 0;
     irq->masked = mask;
     raise_if_high(port);

@@ -513,6 +513,7 @@ static void access_width(void) {
 static void access_widths_of_all_kinds(void) {
     struct client client = connect_client();
     write_region(&client, BAR4, 0, 8, 0);  // no registers
+    write_region(&client, BAR0, IXGBE_FDIRHASH, 8, 0);
     read_region(&client, BAR0, IXGBE_RDT, 4);
     read_region(&client, BAR0, IXGBE_RDBAL, 8);
     read_region(&client, BAR0, IXGBE_RDBAL + 2, 4);
