@@ -37,7 +37,7 @@ try 0 'running on the software NIC' 07-apps/fwd --count 1000 --batch 256
 printed '0000:04:00.0 --> 0000:05:00.0: [1-9]'
 printed '0000:05:00.0 --> 0000:04:00.0: [1-9]'
 printed '[0-9] busy cycles each'
-try 0 ' 1\.[0-9] s   --> +[0-9.]+ Mpps +[0-9.]+ Gbit/s   <-- +[0-9.]+ Mpps' scripts/sim --wire generator:rate=1000 07-apps/fwd --seconds 2 05:00.0 04:00.0
+try 0 '[0-9]+\.[0-9] s   --> +[0-9.]+ Mpps +[0-9.]+ Gbit/s   <-- +[0-9.]+ Mpps' scripts/sim --wire generator:rate=1000 07-apps/fwd --seconds 2 05:00.0 04:00.0
 # To somebody else's address.
 try 0 '^0000:05:00.0 --> 0000:04:00.0: [1-9]' scripts/sim --wire0 sink --wire1 "replay:$directory/in0.pcap,loop" 07-apps/fwd --count 100 --seconds 30
 try 0 'nothing came in at either port' scripts/sim --wire sink 07-apps/fwd --seconds 1
