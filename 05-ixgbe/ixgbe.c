@@ -30,12 +30,13 @@ static int wait_for(struct ixgbe *ixgbe, uint32_t reg, uint32_t mask, uint32_t w
                     const char *what) {
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
     for (;;) {
+        bool late = clock_ns() > deadline;  // before the look, so that one always follows
         uint32_t value = ixgbe_read(ixgbe, reg);
         if (value == IXGBE_GONE)
             return log_error(-ENODEV, "%s: every register reads as all ones; the card does not answer any more",
                              ixgbe->nic.device.address);
         if ((value & mask) == wanted) return 0;
-        if (clock_ns() > deadline)
+        if (late)
             return log_error(-ETIMEDOUT, "%s: %s did not happen within %u ms (register 0x%05x reads 0x%08x)",
                              ixgbe->nic.device.address, what, timeout_ms, reg, value);
         sleep_us(10);

@@ -99,7 +99,10 @@ int nic_check(const struct nic *nic) {
 
 uint32_t nic_wait_for_link(const struct nic *nic, uint32_t timeout_ms, bool (*give_up)(void)) {
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
-    uint32_t mbit;
-    while (!(mbit = nic_link_mbit(nic)) && clock_ns() < deadline && !(give_up && give_up())) sleep_us(1000);
-    return mbit;
+    for (;;) {
+        bool late = clock_ns() >= deadline || (give_up && give_up());  // before the look, so that one always follows
+        uint32_t mbit = nic_link_mbit(nic);
+        if (mbit || late) return mbit;
+        sleep_us(1000);
+    }
 }

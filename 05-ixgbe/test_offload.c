@@ -137,7 +137,7 @@ static void checksums_are_filled_in(const struct shape *shape) {
         struct packet_buffer *packet = packet_of(shape, length);
         CHECK_EQ(offload_checksums(packet), 0);
         send(packet);
-        if (!CHECK((packet = receive(2000)) != NULL)) continue;
+        if (!CHECK((packet = receive(ARRIVAL_MS)) != NULL)) continue;
         uint32_t checked = PACKET_L4_CHECKED | (shape->ipv6 ? 0 : PACKET_IPV4_CHECKED);
         CHECK(l3_is_right(packet->data, &layout, shape));
         CHECK(l4_is_right(packet->data, &layout, shape, length));
@@ -151,7 +151,7 @@ static void checksums_are_filled_in(const struct shape *shape) {
 static void wrong_checksums_are_flagged(const struct shape *shape) {
     struct packet_buffer *packet = packet_of(shape, 64);
     send(packet);
-    if (!CHECK((packet = receive(2000)) != NULL)) return;
+    if (!CHECK((packet = receive(ARRIVAL_MS)) != NULL)) return;
     CHECK(packet->flags & PACKET_L4_CHECKED);
     CHECK(packet->flags & PACKET_L4_BAD);
     CHECK_EQ(!(packet->flags & PACKET_IPV4_BAD), shape->ipv6);
@@ -215,7 +215,7 @@ static void a_long_send_arrives_in_segments(const struct shape *shape, uint32_t 
     send(packet);
     for (uint32_t start = 0, number = 0; start < length; start += segment, number++) {
         uint32_t size = length - start < segment ? length - start : segment;
-        if (!CHECK((packet = receive(2000)) != NULL)) break;
+        if (!CHECK((packet = receive(ARRIVAL_MS)) != NULL)) break;
         check_segment(packet, shape, number, start, size, start + size == length);
         mempool_free(packet);
     }
@@ -276,7 +276,7 @@ static void jumbo_frames(void) {
                 memcpy((packet = part)->data, mac_b, 6);
         }
         send(packet);
-        if (!CHECK((packet = receive(2000)) != NULL)) continue;
+        if (!CHECK((packet = receive(ARRIVAL_MS)) != NULL)) continue;
         CHECK_EQ(packet_length(packet), lengths[i]);
         uint32_t n = 0, wrong = 0;
         for (const struct packet_buffer *part = packet; part;
@@ -305,7 +305,7 @@ static void vlan_tags_are_put_in_and_taken_out(void) {
             struct packet_buffer *packet = frame(mac_b, 200, (uint32_t)i);
             offload_vlan(packet, tags[i]);
             send(packet);
-            if (!CHECK((packet = receive(2000)) != NULL)) continue;
+            if (!CHECK((packet = receive(ARRIVAL_MS)) != NULL)) continue;
             const uint8_t *data = packet->data;
             CHECK_EQ(packet->length, remove ? 200 : 204);
             CHECK(packet->flags & PACKET_VLAN_REMOVED || !remove);
@@ -325,7 +325,7 @@ static void vlan_tags_are_put_in_and_taken_out(void) {
         CHECK_EQ(offload_checksums(packet), 0);
         offload_vlan(packet, 7);
         send(packet);
-        if (CHECK((packet = receive(2000)) != NULL)) {
+        if (CHECK((packet = receive(ARRIVAL_MS)) != NULL)) {
             CHECK(!(packet->flags & PACKET_L4_BAD) && packet->flags & PACKET_L4_CHECKED);
             if (remove) CHECK(l4_is_right(packet->data, &layout, &shape, 100));
             mempool_free(packet);

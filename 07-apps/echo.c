@@ -27,8 +27,8 @@ enum {
     BATCH = 32,
     INTERRUPT_INTERVAL_US = 10,  // whoever pings measures it
     CHECK_MS = 1000,
-    IDLE_MS = 100,           // the longest sleep, should Ctrl-C come just before it
-    LAST_ANSWERS_MS = 2000,  // the longest to wait at the end until the card has sent them
+    IDLE_MS = 100,            // the longest sleep, should Ctrl-C come just before it
+    LAST_ANSWERS_MS = 10000,  // the longest to wait at the end until the card has sent them
     MOST_PEERS = 64,
     LINK_LOCAL = 0,  // in host.ipv6
 };
@@ -203,13 +203,14 @@ static int answer_all(struct echo *echo) {
     return 0;
 }
 
-// The last answers may still be in the ring, or on their way to the wire.
-static void send_the_rest(struct echo *echo) {
-    uint64_t deadline = clock_ns() + LAST_ANSWERS_MS * 1000000ull;
-    nic_read_stats(echo->nic, &echo->stats);
-    while (echo->stats.tx_packets < echo->answered - echo->not_sent && clock_ns() < deadline) {
+// The last answers may still be in the ring, or on their way to the wire; but a card without a link sends none.
+static void send_the_rest(struct echo *echo, uint64_t timeout_ms) {
+    uint64_t deadline = clock_ns() + timeout_ms * 1000000;
+    for (;;) {
+        bool late = clock_ns() >= deadline || !nic_link_mbit(echo->nic);
+        nic_read_stats(echo->nic, &echo->stats);  // after these two, so that one look always follows
+        if (echo->stats.tx_packets >= echo->answered - echo->not_sent || late) return;
         sleep_us(100);
-        nic_read_stats(echo->nic, &echo->stats);
     }
 }
 
@@ -231,7 +232,7 @@ static int run(struct echo *echo) {
     if (error) return error;
     print_start(echo);
     error = answer_all(echo);
-    send_the_rest(echo);
+    send_the_rest(echo, error ? 0 : LAST_ANSWERS_MS);
     print_summary(echo);
     interrupts_close(&echo->interrupts);
     return error;

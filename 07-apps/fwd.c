@@ -31,9 +31,9 @@ enum {
     TX_RING_SIZE = 2 * RX_RING_SIZE,
     // In the port's RX ring, in the other port's TX ring, and in the thread's hands: a queue can never use more.
     BUFFERS = RX_RING_SIZE + TX_RING_SIZE + LARGEST_BATCH,
-    LOOK_MS = 10,            // how often the main thread looks at clock, counts and Ctrl-C
-    LAST_PACKETS_MS = 2000,  // how long to wait at the end for a packet that has not yet left a TX ring
-    CACHE_LINES = 128,       // two: processors fetch them in pairs
+    LOOK_MS = 10,             // how often the main thread looks at clock, counts and Ctrl-C
+    LAST_PACKETS_MS = 10000,  // how long to wait at the end for a packet that has not yet left a TX ring
+    CACHE_LINES = 128,        // two: processors fetch them in pairs
 };
 
 struct options {
@@ -202,15 +202,18 @@ static int watch(struct forwarder *forwarder) {
     return error;
 }
 
-// All that is in a TX ring when the threads have ended is still to be sent.
-static void send_the_rest(struct forwarder *forwarder) {
-    uint64_t deadline = clock_ns() + LAST_PACKETS_MS * 1000000ull;
+// All that is in a TX ring when the threads have ended is still to be sent; but not by a card without a link.
+static void send_the_rest(struct forwarder *forwarder, uint64_t timeout_ms) {
+    uint64_t deadline = clock_ns() + timeout_ms * 1000000;
     for (int direction = 0; direction < 2; direction++) {
         int to = !direction;
+        struct nic_stats *stats = &forwarder->stats[to];
+        bool late;
         do {
             sleep_us(1000);
-            nic_read_stats(forwarder->ports[to], &forwarder->stats[to]);
-        } while (forwarder->stats[to].tx_packets < sum(forwarder, direction).forwarded && clock_ns() < deadline);
+            late = clock_ns() >= deadline || !nic_link_mbit(forwarder->ports[to]);
+            nic_read_stats(forwarder->ports[to], stats);  // after these two, so that one look always follows
+        } while (stats->tx_packets < sum(forwarder, direction).forwarded && !late);
     }
 }
 
@@ -228,7 +231,7 @@ static int run(struct forwarder *forwarder) {
     error = watch(forwarder);
     stop_lanes(forwarder);
     forwarder->end_ns = clock_ns();
-    send_the_rest(forwarder);
+    send_the_rest(forwarder, error ? 0 : LAST_PACKETS_MS);
     if (!error) error = check_cards(forwarder->ports);
     int unsent = print_summary(forwarder);
     if (!(forwarder->stats[0].rx_packets + forwarder->stats[1].rx_packets))

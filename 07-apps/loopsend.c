@@ -23,8 +23,8 @@
 enum {
     LARGEST_BATCH = 256,
     POOL_BUFFERS = 2048,
-    STALLED_MS = 2000,       // a card that takes no packet for so long has stopped
-    LAST_PACKETS_MS = 2000,  // how long to wait, once all is sent, for a packet that is still on its way
+    STALLED_MS = 5000,  // a card that takes no packet for so long has stopped
+    LAST_LOOKS = 2000,  // for a packet that is still on its way, once all is sent; a millisecond apart
     INTERRUPT_INTERVAL_US = 20,
     IDLE_MS = 1,  // the longest sleep while there is something to send
 };
@@ -106,10 +106,10 @@ static uint32_t receive_batch(struct loop *loop, int idle_ms) {
 
 // Everything that has arrived is taken out before more is sent: what is under way stays less than the rings hold. If
 // somebody else sends faster than we can look, this must end all the same.
-static void receive_all(struct loop *loop) {
+static void receive_all(struct loop *loop, int idle_ms) {
     uint64_t most = POOL_BUFFERS;
     for (uint64_t taken = 0; loop->rx && taken < most; taken += loop->options.batch)
-        if (receive_batch(loop, IDLE_MS) < loop->options.batch) break;
+        if (receive_batch(loop, idle_ms) < loop->options.batch) break;
 }
 
 // ---- What is printed ----------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ static int send_and_receive(struct loop *loop) {
         // Looking at the clock takes as long as sending a packet.
         for (int turn = 0; turn < 16 && !everything_sent(loop); turn++) {
             send_batch(loop);
-            receive_all(loop);
+            receive_all(loop, IDLE_MS);
         }
         now = clock_ns();
         if (loop->counts.sent != before)
@@ -194,19 +194,23 @@ static int send_and_receive(struct loop *loop) {
     return 0;
 }
 
-// What is in the rings and on the wire is still to come: so wait as long as some of it does.
-static void receive_the_rest(struct loop *loop) {
-    uint64_t last = clock_ns();
+static bool everything_arrived(const struct loop *loop) {
+    if (loop->rx) return loop->expected == loop->counts.sent;
+    nic_transmit(loop->tx, 0, NULL, 0);  // with nobody to receive it, it is at least sent
+    return mempool_free_count(loop->pool) == mempool_count(loop->pool);
+}
+
+// What is in the rings and on the wire is still to come: so wait as long as some of it does. It is looks that are
+// counted, and not time, because on a busy machine time can pass and nothing else.
+static void receive_the_rest(struct loop *loop, uint32_t most_looks) {
     // Numbered but never taken by the card: these were not sent.
     mempool_free_batch(loop->pending, loop->pending_count);
     loop->pending_count = 0;
-    while (clock_ns() - last < LAST_PACKETS_MS * 1000000ull) {
-        nic_transmit(loop->tx, 0, NULL, 0);
-        bool all_back = mempool_free_count(loop->pool) == mempool_count(loop->pool);
-        if (!loop->rx ? all_back : loop->expected == loop->counts.sent) break;
+    for (uint32_t looks = 0; looks < most_looks && !everything_arrived(loop); looks++) {
         uint64_t received = loop->counts.received;
-        if (loop->rx) receive_batch(loop, 10);
-        if (loop->counts.received > received) last = clock_ns();
+        sleep_us(1000);
+        receive_all(loop, 0);
+        if (loop->counts.received > received) looks = 0;
     }
 }
 
@@ -237,7 +241,7 @@ static int run(struct loop *loop) {
     fflush(stdout);
     error = send_and_receive(loop);
     loop->end_ns = clock_ns();
-    receive_the_rest(loop);
+    receive_the_rest(loop, error ? 1 : LAST_LOOKS);
     if (!error) error = check_cards(loop);
     int unaccounted = print_summary(loop);
     return error ? error : unaccounted;

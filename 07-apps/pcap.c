@@ -25,6 +25,7 @@ enum {
     FLUSH_MS = 20,    // the longest that a packet waits in our buffer when nothing else comes
     CHECK_MS = 1000,  // how often to ask whether the card is in order
     INTERRUPT_INTERVAL_US = 50,
+    LINK_TIMEOUT_MS = 2000,
 };
 
 struct options {
@@ -97,6 +98,7 @@ static int run(struct nic_host *host, struct capture_file *file, const struct op
     int error = nic_open(host, options->address, NULL, &nic);
     if (error) return error;
     nic_set_promiscuous(nic, true);
+    nic_wait_for_link(nic, LINK_TIMEOUT_MS, cli_stop);  // and without one: who captures may be there before the cable
     log_info("capturing on %s to %s%s", options->address, options->path,
              options->seconds || options->count ? "" : "; Ctrl-C ends it");
     error = capture_with_interrupts(nic, file, options, counts, stats);

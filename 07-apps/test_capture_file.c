@@ -87,18 +87,21 @@ static bool all_are_gone(int pipe) {
     return poll(&end, 1, 30000) == 1 && end.revents & POLLHUP;
 }
 
-// The capturing process is killed while it writes as fast as it can.
+// Writes as fast as it can, and waits to be killed. Should that take long, the disk is not to be full before.
+static _Noreturn void capture_until_killed(void) {
+    struct capture_file file;
+    if (capture_open(&file, path, 65535, NULL)) _exit(1);
+    for (uint32_t i = 0; i < 300000; i++) add(&file, i);
+    for (;;) pause();
+}
+
 static void a_killed_program_leaves_a_whole_file(void) {
     for (uint32_t round = 0; round < 20; round++) {
         int ends[2];
         CHECK_EQ(pipe(ends), 0);
         CHECK_EQ(truncate(path, 0), 0);
         pid_t child = fork();
-        if (!child) {
-            struct capture_file file;
-            if (capture_open(&file, path, 65535, NULL)) _exit(1);
-            for (uint32_t i = 0;; i++) add(&file, i);
-        }
+        if (!child) capture_until_killed();
         close(ends[1]);
         CHECK(something_is_written());
         sleep_us(round * 700);

@@ -38,16 +38,16 @@ column() {
 
 little_endian() { printf '%02x%02x%02x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24)); }
 
-# Frames in hexadecimal, on standard input, to a capture file on standard output. The first comes half a second before
-# all others.
+# Frames in hexadecimal, on standard input, to a capture file on standard output. The first comes two seconds before all
+# others.
 to_pcap() {
-    local frame size time=0
+    local frame size seconds=0
     {
         printf 4d3cb2a1020004000000000000000000ffff000001000000
         while read -r frame; do
             size=$(little_endian $((${#frame} / 2)))
-            printf %s "00000000$(little_endian $time)$size$size$frame"
-            time=500000000
+            printf %s "$(little_endian $seconds)00000000$size$size$frame"
+            seconds=2
         done
         echo
     } | sed 's/../\\x&/g' | while read -r bytes; do printf "$bytes"; done
@@ -82,7 +82,8 @@ for mode in stepped threaded; do
     if diff "$directory/expected" "$directory/answers" >"$directory/out"; then ok; else not_ok "in $mode mode the answers are not those expected (<)"; fi
 done
 
-wire=replay:$directory/questions.pcap,loop
+{ column 1 && column 1; } | to_pcap >"$directory/twice.pcap"
+wire=replay:$directory/twice.pcap
 try 0 'pings 192.0.2.100: answered, in a frame of 59 bytes' \
     scripts/sim --wire0 "$wire" 07-apps/echo --count $((2 * answers)) --verbose 04:00.0
 printed 6 '^192.0.2.1 pings'

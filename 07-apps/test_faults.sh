@@ -14,6 +14,8 @@ try 1 'enabling of an RX queue did not happen' scripts/sim --mode stepped --faul
 try 1 'reads as all ones; the card does not answer' scripts/sim --fault unplugged 05-ixgbe/poll
 try 1 'every register reads as all ones' scripts/sim --mode stepped --fault unplugged@2000 07-apps/loopsend
 try 1 'standard output: not all that was printed.*No space left' sh -c 'scripts/sim 07-apps/loopsend --count 10 >/dev/full'
+# Nothing to capture is no error.
+try 0 '^0 packets' scripts/sim --wire unplugged 07-apps/pcap --interrupts --seconds 1 "$directory/dark.pcap"
 # Frames, but of somebody else: no segments.
 try 1 '0 of 3 segments arrived' scripts/sim --wire generator:rate=1000 05-ixgbe/segment
 

@@ -37,7 +37,7 @@ try 0 'running on the software NIC' 07-apps/fwd --count 1000 --batch 256
 printed '0000:04:00.0 --> 0000:05:00.0: [1-9]'
 printed '0000:05:00.0 --> 0000:04:00.0: [1-9]'
 printed '[0-9] busy cycles each'
-try 0 ' 1\.[0-9] s   --> +[0-9.]+ Mpps +[0-9.]+ Gbit/s   <-- +[0-9.]+ Mpps' scripts/sim --wire generator:rate=1000 07-apps/fwd --seconds 2 05:00.0 04:00.0
+try 0 '[0-9]+\.[0-9] s   --> +[0-9.]+ Mpps +[0-9.]+ Gbit/s   <-- +[0-9.]+ Mpps' scripts/sim --wire generator:rate=1000 07-apps/fwd --seconds 2 05:00.0 04:00.0
 # As fast as the generators can.
 try 0 '^0000:04:00.0 --> 0000:05:00.0: [0-9]+ packets forwarded, 0 dropped' scripts/sim --mode threaded --wire generator 07-apps/fwd --count 300000
 printed '^0000:05:00.0 --> 0000:04:00.0: [0-9]+ packets forwarded, 0 dropped'

@@ -6,7 +6,7 @@ refused='0000:0[45]:00.0: the IOMMU refused a read by the card'
 
 # stray breaks the rule on purpose, so here the software NIC has to tell it off.
 for mode in stepped threaded; do
-    timeout 60 scripts/sim --mode $mode 05-ixgbe/stray >"$directory/out" 2>"$directory/err" </dev/null
+    timeout 200 scripts/sim --mode $mode 05-ixgbe/stray >"$directory/out" 2>"$directory/err" </dev/null
     status=$?
     for text in 'receiving: packet [0-9]+ came .*, 60 bytes; of them were written: none' 'the card has noticed nothing' \
         'sending: +the card counted 0 packets sent, and nothing arrived' 'the card has noticed, for' \
@@ -27,9 +27,11 @@ expect_packets 0 "$directory/refused.pcap"
 try 1 "$refused" scripts/sim --fault0 iommu 07-apps/echo
 try 1 "$refused" scripts/sim --wire generator:rate=1000 --fault1 iommu 07-apps/fwd --seconds 5
 
-# A card that is pulled out while a program waits for it.
-try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@360 07-apps/pcap "$directory/gone.pcap"
-try 1 'the card does not answer any more' scripts/sim --mode stepped --fault0 unplugged@600 07-apps/echo
-try 1 'the card does not answer any more' scripts/sim --mode stepped --fault1 unplugged@600 07-apps/stat
+# A card that is pulled out while a program waits for it. Bringing it up takes some 750 register accesses, 830 with the
+# four queues of stat; and who finds it gone there says so of its registers.
+gone='configuration space reads as all ones; the card does not answer any more'
+try 1 "$gone" scripts/sim --mode stepped --fault1 unplugged@1000 07-apps/pcap --interrupts "$directory/gone.pcap"
+try 1 "$gone" scripts/sim --mode stepped --fault0 unplugged@1000 07-apps/echo
+try 1 "$gone" scripts/sim --mode stepped --fault1 unplugged@900 07-apps/stat
 
 finish

@@ -12,7 +12,7 @@ for mode in stepped threaded; do
     try 0 '^100 packets' $sim 07-apps/pcap --count 100 --interrupts "$directory/$mode.pcap"
     expect_packets 100 "$directory/$mode.pcap"
     for test in 05-ixgbe/test_ixgbe 06-interrupts/test_interrupts; do
-        if timeout 60 $sim build/$test >"$directory/out" 2>"$directory/err" </dev/null; then ok; else not_ok "$test in mode $mode"; fi
+        if timeout 200 $sim build/$test >"$directory/out" 2>"$directory/err" </dev/null; then ok; else not_ok "$test in mode $mode"; fi
     done
 done
 

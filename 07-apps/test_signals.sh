@@ -53,13 +53,22 @@ for delay in 0.1 0.2 0.3 0.4; do
     expect_packets any "$directory/killed.pcap"
 done
 
-# Whoever reads our standard output may sleep. Ctrl-C ends it all the same, and the card is closed first.
+# unchanged FILE: for a second.
+unchanged() {
+    local size
+    size=$(stat -c %s "$1")
+    sleep 1
+    [ "$size" = "$(stat -c %s "$1")" ]
+}
+
+# Whoever reads our standard output may sleep. Ctrl-C ends it all the same, and the card is closed first. (Stepped, it sees
+# even a queue that is switched off just before a reset.)
 mkfifo "$directory/fifo"
-sleep 60 <"$directory/fifo" &
-scripts/sim --wire generator:size=1514 --trace="$directory/trace" 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
+sleep 200 <"$directory/fifo" &
+scripts/sim --mode stepped --wire generator:size=1514 --trace="$directory/trace" 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
 pid=$!
-wait_for 'frame' "$directory/trace"
-sleep 1
+wait_for 'XOFF' "$directory/trace"
+wait_until unchanged "$directory/trace"
 kill -INT $pid
 wait $pid
 status=$?
@@ -71,7 +80,7 @@ fi
 kill %?sleep
 
 # Without a standard error, no message gets into the file instead.
-timeout 60 07-apps/pcap --count 20 "$directory/silent.pcap" 2>&-
+timeout 200 07-apps/pcap --count 20 "$directory/silent.pcap" 2>&-
 expect_packets 20 "$directory/silent.pcap"
 
 finish

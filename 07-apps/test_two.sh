@@ -5,7 +5,6 @@
 scripts/sim --wire cable,alone=quiet 07-apps/pcap --count 100000 --seconds 40 "$directory/two.pcap" >"$directory/out" 2>"$directory/err" &
 pid=$!
 wait_for capturing "$directory/err"
-sleep 0.3
 try 0 'only sends' 07-apps/loopsend --count 100000
 wait $pid || not_ok "pcap beside loopsend ended with $?"
 expect_packets 100000 "$directory/two.pcap"

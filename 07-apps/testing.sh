@@ -24,7 +24,7 @@ not_ok() {
 try() {
     local code=$1 text=$2
     shift 2
-    timeout 60 "$@" >"$directory/out" 2>"$directory/err" </dev/null
+    timeout 200 "$@" >"$directory/out" 2>"$directory/err" </dev/null
     local status=$?
     if [ $status -ne "$code" ]; then
         not_ok "'$*' ended with $status, not with $code"
@@ -37,14 +37,19 @@ try() {
     fi
 }
 
-# wait_for TEXT FILE...: until one of the files has the text; half a minute is enough for anything.
-wait_for() {
-    for _ in $(seq 600); do
-        grep -Eqs -- "$@" && return
+# wait_until COMMAND...: until the command succeeds; half a minute is enough for anything.
+wait_until() {
+    local end=$((SECONDS + 30))
+    until "$@"; do
+        if [ $SECONDS -gt $end ]; then
+            not_ok "waited in vain: $*"
+            return
+        fi
         sleep 0.05
     done
-    not_ok "'$1' never came"
 }
+# wait_for TEXT FILE...: until one of the files has the text.
+wait_for() { wait_until grep -Eqs -- "$@"; }
 
 # packets_in FILE: how many whole packets a pcap file holds; "damaged" if it ends in the middle of one.
 packets_in() {

@@ -198,7 +198,7 @@ static inline int run_cases(int argc, char **argv, const struct test_case *tests
     for (size_t i = 0; i < count; i++) {
         if (argc > 1 && strcmp(argv[1], tests[i].name) == 0) {
             setvbuf(stdout, NULL, _IOLBF, 0);
-            alarm(20);  // a test that hangs has failed
+            alarm(120);  // a test that hangs has failed
             tests[i].run();
             exit(test_summary());
         }

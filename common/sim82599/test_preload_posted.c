@@ -78,7 +78,7 @@ static void writes_keep_their_order(void) {
 }
 
 static void wait_for(const struct nic *nic, uint32_t offset, uint32_t bit) {
-    for (int i = 0; i < 1000 && !(nic_read(nic, offset) & bit); i++) usleep(1000);
+    for (int i = 0; i < 30000 && !(nic_read(nic, offset) & bit); i++) usleep(1000);
     CHECK(nic_read(nic, offset) & bit);
 }
 
@@ -135,7 +135,8 @@ static bool wakes(bool sure_that_it_is_armed) {
     if (sure_that_it_is_armed) nic_read(&to, STATUS);
     CHECK(!has_arrived());
     send_frame(&from);
-    bool woken = poll(&(struct pollfd){.fd = event, .events = POLLIN}, 1, 100) == 1;
+    // Only who is not sure is meant to sleep in vain.
+    bool woken = poll(&(struct pollfd){.fd = event, .events = POLLIN}, 1, sure_that_it_is_armed ? 10000 : 100) == 1;
     CHECK(has_arrived());
     return woken;
 }

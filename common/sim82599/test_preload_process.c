@@ -264,26 +264,27 @@ static void who_asks_for_nothing_gets_nothing(void) {
 }
 
 static void nothing_stays_behind(void) {
-    char directory[] = "/tmp/test-preload-XXXXXX", command[512];
+    char directory[] = "/tmp/test-preload-XXXXXX", machine[32], command[512];
+    snprintf(machine, sizeof machine, "test-left-%d", (int)getpid());
     if (!CHECK(mkdtemp(directory) != NULL)) return;
     setenv("XDG_RUNTIME_DIR", directory, 1);
-    snprintf(command, sizeof command, "scripts/sim --machine test-left %s only_looks", test_program);
+    snprintf(command, sizeof command, "scripts/sim --machine %s %s only_looks", machine, test_program);
     expect(command, 0, "0 failed");
     CHECK_EQ(trees_in(directory), 0);
-    snprintf(command, sizeof command, "scripts/sim --machine test-left %s leaves_everything_open", test_program);
+    snprintf(command, sizeof command, "scripts/sim --machine %s %s leaves_everything_open", machine, test_program);
     expect(command, 0, "0 failed");
     CHECK_EQ(trees_in(directory), 0);
     // kill -9 cannot be helped, but the next one sweeps.
-    snprintf(command, sizeof command, "scripts/sim --machine test-left %s is_killed; test $? = 137 && echo killed",
+    snprintf(command, sizeof command, "scripts/sim --machine %s %s is_killed; test $? = 137 && echo killed", machine,
              test_program);
     expect(command, 0, "killed");
     CHECK_EQ(trees_in(directory), 1);
-    snprintf(command, sizeof command, "scripts/sim --machine test-left %s only_looks", test_program);
+    snprintf(command, sizeof command, "scripts/sim --machine %s %s only_looks", machine, test_program);
     expect(command, 0, "0 failed");
     CHECK_EQ(trees_in(directory), 0);
     unsetenv("XDG_RUNTIME_DIR");
     CHECK_EQ(rmdir(directory), 0);
-    snprintf(command, sizeof command, "/dev/shm/sim82599-%u-test-left", (unsigned)geteuid());
+    snprintf(command, sizeof command, "/dev/shm/sim82599-%u-%s", (unsigned)geteuid(), machine);
     unlink(command);
 }
 

@@ -315,14 +315,14 @@ static void a_refused_read_stays_in_the_status(void) {
     struct nic nic = nic_open(0, -1);
     uint16_t command = 6;
     CHECK_EQ(pwrite(nic.device, &command, 2, region_offset(CONFIG) + 4), 2);
-    for (int i = 0; i < 1000 && !(nic_read(&nic, LINKS) & 1 << 30); i++) usleep(1000);
+    for (int i = 0; i < 30000 && !(nic_read(&nic, LINKS) & 1 << 30); i++) usleep(1000);
     nic_write(&nic, DMATXCTL, 1);
     nic_write(&nic, TDLEN, 1024);
     nic_write(&nic, TXDCTL, 1 << 25);
-    for (int i = 0; i < 1000 && !(nic_read(&nic, TXDCTL) & 1 << 25); i++) usleep(1000);
+    for (int i = 0; i < 30000 && !(nic_read(&nic, TXDCTL) & 1 << 25); i++) usleep(1000);
     CHECK_EQ(pci_status(&nic) & MASTER_ABORT, 0);
     nic_write(&nic, TDT, 1);
-    for (int i = 0; i < 1000 && !(pci_status(&nic) & MASTER_ABORT); i++) usleep(1000);
+    for (int i = 0; i < 30000 && !(pci_status(&nic) & MASTER_ABORT); i++) usleep(1000);
     CHECK(pci_status(&nic) & MASTER_ABORT);
     uint16_t ones = 0xffff;
     CHECK_EQ(pwrite(nic.device, &ones, 2, region_offset(CONFIG) + 6), 2);

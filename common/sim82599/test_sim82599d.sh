@@ -28,7 +28,7 @@ check() { # WHAT COMMAND...
 ends_with() { # STATUS OPTION...: the program says no by itself
     status=$1
     shift
-    timeout 10 "$program" "$@" >"$folder/out" 2>"$folder/log"
+    timeout 60 "$program" "$@" >"$folder/out" 2>"$folder/log"
     [ $? = "$status" ]
 }
 says() { grep -q -- "$1" "$folder/log"; }
@@ -38,7 +38,7 @@ start() { # OPTION...
     : >"$folder/log"  # the last one was ready, too
     "$program" "$@" 2>"$folder/log" &
     server=$!
-    tries=100
+    tries=600
     until says_alone ready; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] && kill -0 $server 2>/dev/null || return 1

@@ -16,9 +16,9 @@
 #include "packet.h"
 #include "test_port.h"
 
-// The next frame whose bytes at `at` are these; the kernel has other things to say as well. NULL after a second.
+// The next frame whose bytes at `at` are these; the kernel has other things to say as well. NULL after half a minute.
 static const uint8_t *wait_for(struct port *port, unsigned at, const void *bytes, unsigned length) {
-    for (unsigned tries = 0; tries < 1000; tries++) {
+    for (unsigned tries = 0; tries < 30000; tries++) {
         const uint8_t *frame;
         settle(port);
         while (take(port, &frame)) {
