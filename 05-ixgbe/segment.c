@@ -17,7 +17,7 @@
 #include "offload.h"
 #include "two_ports.h"
 
-enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 20, TIMEOUT_MS = 5000 };
+enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 20, TIMEOUT_MS = 10000 };
 
 // Ethernet, IPv4 and TCP as in their RFCs. Lengths and checksums are left to offload_segments and the card.
 static void write_headers(uint8_t *frame, const struct two_ports *ports) {
@@ -88,9 +88,8 @@ static int receive_segments(struct two_ports *ports) {
     uint64_t deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
     uint32_t received = 0;
     int error = 0;
-    for (bool late = false; !error && received < SEGMENTS && !late;) {
+    while (!error && received < SEGMENTS && clock_ns() < deadline && !cli_stop()) {
         struct packet_buffer *packet;
-        late = clock_ns() > deadline || cli_stop();  // before the look, so that one always follows
         if (!nic_receive(ports->to, 0, &packet, 1)) continue;
         if (is_segment(packet)) {
             print_segment(packet);
@@ -106,12 +105,10 @@ static int receive_segments(struct two_ports *ports) {
 static int count_segments(struct two_ports *ports) {
     uint64_t deadline = clock_ns() + TIMEOUT_MS * 1000000ull;
     struct nic_stats stats;
-    bool late;
     do {
         sleep_us(1000);
-        late = clock_ns() > deadline || cli_stop();
         nic_read_stats(ports->from, &stats);
-    } while (stats.tx_packets < SEGMENTS && !late);
+    } while (stats.tx_packets < SEGMENTS && clock_ns() < deadline && !cli_stop());
     printf("sent by the card: %" PRIu64 " packets, %" PRIu64 " bytes with their CRCs\n", stats.tx_packets,
            stats.tx_bytes);
     return stats.tx_packets == SEGMENTS ? 0 : log_error(-EIO, "there should be %d", SEGMENTS);

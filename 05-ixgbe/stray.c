@@ -52,10 +52,9 @@ static struct packet_buffer *make_packet(struct two_ports *ports) {
 static struct packet_buffer *receive_packet(struct two_ports *ports, uint32_t timeout_ms) {
     struct packet_buffer *buffer;
     uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
-    for (bool late = false; !late;) {
-        late = clock_ns() > deadline || cli_stop();  // before the look, so that one always follows
+    do
         if (nic_receive(ports->to, 0, &buffer, 1)) return buffer;
-    }
+    while (clock_ns() < deadline && !cli_stop());
     return NULL;
 }
 
