@@ -31,7 +31,7 @@ if grep -q '^sim82599: 0000:05:00.0: in 2000 packets, 128000 bytes; out 0 ' "$di
 try 0 'in [1-9][0-9]{2,} packets' scripts/sim --report 07-apps/pcap --count 100 "$directory/report.pcap"
 if [ "$(grep -c '^sim82599: 0000:' "$directory/err")" = 1 ]; then ok; else not_ok "pcap drives one port, in one of its two processes"; fi
 try 0 '0000:04:00.0: in [1-9].* dropped [1-9]' scripts/sim --report --mode stepped --wire generator --fault0 no-rx-descriptors 07-apps/fwd --queues 4 --seconds 1
-try 1 '0000:05:00.0: .* DMA faults [1-9]' scripts/sim --report --mode stepped --fault1 iommu 05-ixgbe/poll
+try 1 '0000:05:00.0: .* DMA faults [1-9]' scripts/sim --report --mode stepped --fault1 iommu 07-apps/pcap --interrupts "$directory/report.pcap"
 
 # A driver that reads counters which lie among the tails lets each doorbell be seen; unless asked otherwise. stat does,
 # since it drops what it has no room for, and fwd does not.
