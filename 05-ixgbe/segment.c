@@ -17,7 +17,7 @@
 #include "offload.h"
 #include "two_ports.h"
 
-enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 20, TIMEOUT_MS = 10000 };
+enum { DATA = 4000, SEGMENT = 1400, SEGMENTS = 3, TAG = 42, HEADERS = 14 + 20 + 20, TIMEOUT_MS = 5000 };
 
 // Ethernet, IPv4 and TCP as in their RFCs. Lengths and checksums are left to offload_segments and the card.
 static void write_headers(uint8_t *frame, const struct two_ports *ports) {
