@@ -514,10 +514,13 @@ test_status() {
 
 test_wrong_usage() {
     new_machine
-    for wrong in --fast 04:00 4:0.0 eth0 04:00.8 0000:04:00.0x 00004:00.0 ../04:00.0 '04:00.0 05:00.0' ''; do
+    vfio --fast 05:00.0
+    exits 2 "an unknown option is refused"
+    says "--fast: no such option" "the unknown option is named"
+    for wrong in 04:00 4:0.0 eth0 04:00.8 0000:04:00.0x 00004:00.0 ../04:00.0 '04:00.0 05:00.0' ''; do
         vfio "$wrong" 05:00.0
-        exits 2 "a wrong option or address is refused"
-        says "$wrong" "the wrong option or address is named"
+        exits 2 "a wrong address is refused"
+        says "'$wrong': not a PCI address" "the wrong address is named"
     done
     vfio
     exits 2 "no address is refused"

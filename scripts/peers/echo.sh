@@ -22,7 +22,7 @@ converse() {
     for address in 192.0.2.100 2001:db8::64; do
         for size in 0 1301; do ping -q -c 20 -w 20 -i 0.01 -s $size $address || status=1; done
     done
-    sleep 0.5 # what dumpcap has not yet read
+    sleep 3 # what dumpcap has not yet read
     kill -INT $listener
     wait $listener
     return $status

@@ -3,7 +3,7 @@
 # nc hands the connection to a program: what the sender's writes, the receiver's reads.
 transfer() { # FILE, from left to right over TCP
     ip netns exec right nc -l -p 5000 -e dd of=/tmp/received bs=64k 2>/dev/null &
-    within 5 is_listening 5000
+    within 30 is_listening 5000
     left timeout 120 nc 10.0.0.2 5000 -e cat "$1"
     timeout 20 sh -c "while kill -0 $!; do sleep 0.1; done" 2>/dev/null || kill $!
     sent=$(sha256sum <"$1")
@@ -25,10 +25,13 @@ megabytes() { # HOW MANY of random data
 
 # Many flows: their ports differ, so the hash of their addresses does, so they land in different queues.
 many_flows() {
+    local connected=0
     ip netns exec right nc -ll -p 5001 -e true &
-    within 5 is_listening 5001
-    for _ in $(seq 48); do left timeout 5 nc 10.0.0.2 5001 -e true; done
+    within 30 is_listening 5001
+    for _ in $(seq 48); do left timeout 30 nc 10.0.0.2 5001 -e true && connected=$((connected + 1)); done
     kill $!
+    echo "$connected of 48 have connected"
+    [ $connected = 48 ]
 }
 
 four_queues() {
