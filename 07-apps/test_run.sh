@@ -51,12 +51,6 @@ try 0 'busy cycles each' $traced 07-apps/fwd --queues 4 --count 2000
 if [ "$(doorbells)" -lt 20 ]; then ok; else not_ok "$(doorbells) doorbells of fwd were seen"; fi
 
 try 0 'running on the software NIC' 07-apps/loopsend --count 100
-hide_shm='mount -t tmpfs -o ro none /dev/shm'
-if unshare -Urm sh -c "$hide_shm" 2>/dev/null; then
-    try 0 '100 received, 0 lost' unshare -Urm sh -c "$hide_shm && 07-apps/loopsend --count 100"
-else
-    skip "a program without /dev/shm: this system does not let its users mount anything"
-fi
 try 0 'running on the software NIC' 07-apps/pcap --seconds 1 "$directory/one.pcap"
 expect_packets any "$directory/one.pcap"
 

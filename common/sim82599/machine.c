@@ -60,13 +60,11 @@ static int name_machine(void) {
         wire_complain("SIM82599_MACHINE is \"%s\"; a machine's name has at most 64 characters and no slash", name);
         return -EINVAL;
     }
-    // Not every container has a /dev/shm that its users may write to.
-    const char *directory = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(path, sizeof path, "%s/sim82599-%u-%s", directory, (unsigned)geteuid(), name);
+    snprintf(path, sizeof path, "/dev/shm/sim82599-%u-%s", (unsigned)geteuid(), name);
     return 0;
 }
 
-// The directory is everybody's: take only a plain file of our own, of the size that this version makes.
+// /dev/shm is everybody's: take only a plain file of our own, of the size that this version makes.
 static int check_file(void) {
     struct stat status;
     if (fstat(file, &status) != 0) return -errno;
@@ -81,7 +79,7 @@ static int check_file(void) {
     return 0;
 }
 
-// All of the file is allocated at once: a full file system is an error here, and not a SIGBUS at some frame later.
+// All of the file is allocated at once: a full /dev/shm is an error here, and not a SIGBUS at some frame later.
 static int map_file(void) {
     if (fallocate(file, 0, 0, sizeof *machine) != 0 && ftruncate(file, sizeof *machine) != 0) {
         int error = errno;
