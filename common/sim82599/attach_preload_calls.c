@@ -404,7 +404,7 @@ ssize_t our_readv(int fd, const struct iovec *parts, int count) {
     return wait_for_interrupt(fd) < 0 ? -1 : real.readv(fd, parts, count);
 }
 
-// The C library's own calls its own read.
+// The C library's eventfd_read calls the C library's read, past ours.
 int our_eventfd_read(int fd, eventfd_t *value) {
     return wait_for_interrupt(fd) < 0 ? -1 : real.eventfd_read(fd, value);
 }

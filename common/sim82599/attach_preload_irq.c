@@ -133,7 +133,7 @@ static void prepare(struct interrupts *irq, unsigned kind, unsigned count) {
     for (unsigned i = 0; i < count; i++) irq->vectors[i] = (struct trigger){-1, -1};
 }
 
-// A cause that is pending interrupts at once, so by now it must be known whom.
+// A cause that is pending interrupts at once, so it must be known by now whom to tell.
 static void tell_device(unsigned number) {
     static const enum sim_interrupt_mode modes[] = {
         [VFIO_PCI_INTX_IRQ_INDEX] = SIM_IRQ_INTX, [VFIO_PCI_MSI_IRQ_INDEX] = SIM_IRQ_MSI,

@@ -470,8 +470,8 @@ static void say_protected(uintptr_t page) {
     char text[256];
     int length =
         snprintf(text, sizeof text,
-                 "sim82599: the NIC cannot do DMA at %#lx: that memory is mapped for DMA, and the program has "
-                 "taken the right to read or write it away (mprotect). Unmap it for DMA first.\n",
+                 "sim82599: the NIC cannot do DMA at %#lx: that memory is mapped for DMA, but cannot be "
+                 "read or written any more (mprotect, or another mapping in its place?). Unmap it for DMA first.\n",
                  (unsigned long)page);
     (void)!real.write(STDERR_FILENO, text, (size_t)length);
 }

@@ -11,7 +11,7 @@ struct bar_access {
     uint32_t io_address;  // the register that the second double word of BAR 2 is (3.6.1)
 };
 
-// With each reset of the function.
+// With a reset that the front is asked for; one through configuration space leaves these as they are.
 void bar_access_reset(struct bar_access *access);
 
 // Any length and alignment inside BAR 0, 2 or 4; little-endian, as the processor's.

@@ -4,8 +4,8 @@
 // write-back: which headers there are, whether their checksums are right, and a hash over addresses and ports. The
 // hash also picks the queue, so that the frames of one flow stay in order (7.1.2.8, 7.1.11).
 //
-// The frame may lie in memory of the driver that sent it, who can change it meanwhile. So a length that has been
-// judged is not fetched again.
+// The frame may lie in memory of the driver that sent it, who can change it meanwhile. So a length that is to
+// be judged is fetched into a variable of its own first.
 //
 // This happens to each frame, so it is a header that rx.c takes into its loop.
 #pragma once

@@ -81,14 +81,14 @@ static int check_file(void) {
 
 // All of the file is allocated at once: a full /dev/shm is an error here, and not a SIGBUS at some frame later.
 static int map_file(void) {
-    if (fallocate(file, 0, 0, sizeof *machine) != 0 && ftruncate(file, sizeof *machine) != 0) {
-        int error = errno;
+    int error = posix_fallocate(file, 0, sizeof *machine);
+    if (error) {
         wire_complain("%s: no room for %zu KiB: %s", path, sizeof *machine / 1024, strerror(error));
         return -error;
     }
     void *memory = mmap(NULL, sizeof *machine, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
-        int error = errno;
+        error = errno;
         wire_complain("%s: cannot map it: %s", path, strerror(error));
         return -error;
     }
@@ -107,9 +107,8 @@ static int enter_machine(void) {
     if (error) return error;
     file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {
-        error = -errno;
-        wire_complain("cannot open %s: %s", path, strerror(-error));
-        return error;
+        wire_complain("cannot open %s: %s; /dev/shm should be a tmpfs that all may write to", path, strerror(errno));
+        return -EIO;  // whatever it was, it has nothing to do with the rights to a device
     }
     error = check_file();
     if (!error) error = map_file();

@@ -135,7 +135,7 @@ static bool wakes(bool sure_that_it_is_armed) {
     if (sure_that_it_is_armed) nic_read(&to, STATUS);
     CHECK(!has_arrived());
     send_frame(&from);
-    // Only who is not sure is meant to sleep in vain.
+    // Only the driver that is not sure is meant to sleep in vain.
     bool woken = poll(&(struct pollfd){.fd = event, .events = POLLIN}, 1, sure_that_it_is_armed ? 10000 : 100) == 1;
     CHECK(has_arrived());
     return woken;

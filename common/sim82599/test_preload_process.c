@@ -128,7 +128,7 @@ static void fork_without_free_descriptors(void) {
 }
 
 static bool reads_as_set(const struct nic *nic, uint32_t offset, uint32_t bit) {
-    for (int i = 0; i < 2000 && !(nic_read(nic, offset) & bit); i++) usleep(1000);
+    for (int i = 0; i < 30000 && !(nic_read(nic, offset) & bit); i++) usleep(1000);
     return nic_read(nic, offset) & bit;
 }
 
@@ -152,7 +152,7 @@ static void a_child_drives_the_other_port(void) {
         nic_write(&nic, TXDCTL, TXDCTL_ENABLE);
         CHECK(reads_as_set(&nic, TXDCTL, TXDCTL_ENABLE));
         nic_write(&nic, TDT, 1);
-        for (int i = 0; i < 2000 && nic_read(&nic, TDH) == 0; i++) usleep(1000);
+        for (int i = 0; i < 30000 && nic_read(&nic, TDH) == 0; i++) usleep(1000);
         CHECK_EQ(nic_read(&nic, TDH), 1);
         close(parents.device);
         exit(test_summary());

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -361,6 +362,7 @@ static void test_packets(void) {
 static pid_t start_paced_server(const char *other_path) {
     pid_t process = fork();
     if (process == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         execl("build/sim82599d", "sim82599d", "--socket", path, "--socket", other_path, "--machine",
               strrchr(path, '/') + 1, "--wire", "cable,alone=quiet,paced", (char *)NULL);
         _exit(127);
@@ -388,7 +390,7 @@ static void send_jumbo_frames(void) {
     uint32_t head = reg_read(&client, IXGBE_TDH);
     const volatile uint32_t *status = &tx_descriptor((head + RING - 2) % RING)->wb.status;
     reg_write(&client, IXGBE_TDT, (head + RING - 1) % RING);
-    for (unsigned tries = 0; tries < 10000 && !(*status & IXGBE_TXD_STATUS_DD); tries++) usleep(100);
+    for (unsigned tries = 0; tries < 300000 && !(*status & IXGBE_TXD_STATUS_DD); tries++) usleep(100);
     CHECK(*status & IXGBE_TXD_STATUS_DD);
 }
 
@@ -408,7 +410,7 @@ static void test_paced_cable(void) {
     map_pages();
     bring_up();
     uint64_t best = UINT64_MAX;
-    for (unsigned tries = 0; tries < 5 && best >= 150; tries++) {
+    for (unsigned tries = 0; tries < 50 && best >= 150; tries++) {  // a busy machine may take its time
         uint64_t ms = paced_ms();
         if (ms < best) best = ms;
     }

@@ -184,8 +184,8 @@ static uint8_t *insert_tag(struct sim_device *device, const struct offload *offl
     return frame - 4;
 }
 
-// 8.2.3.9.3, 8.2.3.9.4: after a reset FIN and PSH are for the last segment, and that does not repeat CWR. The four
-// bits before the flags count as flags.
+// 8.2.3.9.3, 8.2.3.9.4: with the values after a reset, FIN and PSH stay in the last segment only, and CWR in all but
+// the last. The four bits before the flags count as flags.
 static void mask_flags(const struct sim_device *device, uint8_t *tcp, bool first, bool last) {
     uint32_t low = reg(device, IXGBE_DTXTCPFLGL);
     uint32_t kept = last    ? field(reg(device, IXGBE_DTXTCPFLGH), IXGBE_DTXTCPFLGH_TCP_FLG_LST_SEG)
@@ -428,7 +428,7 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         .queue = queue, .ring = queue_ring(queue), .mac = reg(device, IXGBE_HLREG0), .dark = !sim_laser_on(device)};
     uint32_t start = engine.ring.head;
     dma_find_ring(device, DMA_TX_RING, &engine.ring);
-    // As much as receive_step: who forwards what it receives must be able to send at the same rate.
+    // As much as receive_step: a driver that forwards must be able to send as fast as it receives.
     for (unsigned left = 2 * SIM_BATCH; left && engine.ring.head != engine.ring.tail;) {
         struct wire_frame frames[SIM_BATCH];
         unsigned count = collect(device, &engine, frames, left < SIM_BATCH ? left : SIM_BATCH);

@@ -263,6 +263,7 @@ check_paced_forwarding() {
 capture_on() {
     local file=$1
     shift
+    : >"$directory/err" # it may still say of the last one that it is capturing
     timeout 200 scripts/sim --wire cable,alone=quiet 07-apps/pcap --seconds 180 "$@" "$file" 2>"$directory/err" </dev/null &
     capture=$!
     within 30 grep -q '^capturing' "$directory/err"

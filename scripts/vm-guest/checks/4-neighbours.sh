@@ -34,7 +34,7 @@ frames_of() { tcpdump -Z root -r "$1" -n -t -xx; }
 
 capture() { # OPTION...: pcap and tcpdump side by side; their frames are left in /tmp/pcap.txt and /tmp/tcpdump.txt
     local pcap tcpdump size status
-    rm -f /tmp/ours.pcap /tmp/theirs.pcap /tmp/tcpdump.out
+    rm -f /tmp/ours.pcap /tmp/theirs.pcap /tmp/tcpdump.out /tmp/pcap.out
     timeout 60 pcap --count $((count * 5)) "$@" /tmp/ours.pcap $ours >/tmp/pcap.out 2>&1 &
     pcap=$!
     within 30 grep -q capturing /tmp/pcap.out
