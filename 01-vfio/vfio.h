@@ -49,7 +49,7 @@ int vfio_interrupt_info(const struct vfio_device *device, uint32_t index, struct
 // Maps a whole region readable and writable. The caller unmaps it with munmap(*address, *size).
 int vfio_region_map(const struct vfio_device *device, uint32_t index, void **address, size_t *size);
 
-// PCI configuration space; `length` bytes at `offset`, little-endian as all machines that this is for.
+// PCI configuration space; `length` bytes at `offset`, little-endian, as every machine that this runs on.
 int vfio_config_read(const struct vfio_device *device, uint32_t offset, void *data, size_t length);
 int vfio_config_write(const struct vfio_device *device, uint32_t offset, const void *data, size_t length);
 

@@ -186,7 +186,7 @@ int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory) {
     if (error == -ENOSPC) {
         log_error(error, "no IOVA range is left for %zu KiB", memory->size / 1024);
     } else if (error) {
-        log_error(error, "the note of an IOVA range");
+        log_error(error, "no memory to note an IOVA range in");
     } else if ((error = dma_map(space, memory->virt, memory->iova, memory->size))) {
         say_why_not_mapped(error, memory->size);
         unreserve(space, memory->iova);

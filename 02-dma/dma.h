@@ -27,7 +27,7 @@ struct dma_reservation;  // an IOVA range in use
 // The IOVA space of one container: what the IOMMU can translate, and what of it is taken.
 struct dma_space {
     const struct vfio_container *container;
-    uint64_t page_sizes;        // bit n set: the IOMMU has pages of 2^n bytes; to be shown, the CPU's decide
+    uint64_t page_sizes;        // bit n set: the IOMMU has pages of 2^n bytes; only shown: the CPU's page size counts
     struct iova_range *ranges;  // what may be mapped, ascending; the gaps are reserved, for MSI messages for example
     size_t range_count;
     struct dma_reservation *reservations;  // ascending list

@@ -30,7 +30,7 @@
 
 enum {
     RING_SMALLEST = 64,   // entries; room for two batches
-    RING_LARGEST = 4096,  // what Linux and DPDK take the 82599 to; its registers could count further
+    RING_LARGEST = 4096,  // the most that Linux and DPDK use; the registers could count further
     // A device asked to report every single packet would write 16 bytes back for each. One report for the last of 32
     // says the same for all of them.
     RING_REPORT_EVERY = 32,
@@ -75,7 +75,7 @@ struct tx_format {
 };
 
 // RX_EMPTY: no DD yet. RX_PACKET: a whole packet, or the last part of one. RX_PART: more is to come in the next
-// descriptor. RX_BROKEN: the end of something that is no packet for us.
+// descriptor. RX_BROKEN: what comes up to here is no packet for us.
 enum rx_state { RX_EMPTY, RX_PACKET, RX_PART, RX_BROKEN };
 
 struct rx_format {
@@ -105,13 +105,15 @@ static inline uint32_t ring_until_end(const struct ring *ring, uint32_t position
 
 // Gives the buffers of `count` descriptors from `position` on back to `pool`; NULL: each to its own.
 static inline void ring_free_buffers(struct ring *ring, uint32_t position, uint32_t count, struct mempool *pool) {
-    for (uint32_t straight; count; position += straight, count -= straight) {
-        straight = ring_until_end(ring, position, count);
+    while (count) {
+        uint32_t straight = ring_until_end(ring, position, count);
         struct packet_buffer *const *buffers = &ring->used[ring_slot(ring, position)];
         if (pool)
             mempool_free_own(pool, buffers, straight);
         else
             mempool_free_buffers(buffers, straight);
+        position += straight;
+        count -= straight;
     }
 }
 
@@ -132,13 +134,12 @@ enum { RING_BLOCK = 8 };
 // false, and has done nothing, if the ring has no room for all of it. In ring.c.
 bool ring_link_rare(struct ring *ring, const struct tx_format *format, struct packet_buffer *packet);
 
+// Plain, and of this pool.
 RING_INLINE bool ring_all_plain(struct packet_buffer *const *packets, size_t count, const struct mempool *pool) {
-    uint32_t asked = 0;
     RING_UNROLL for (size_t i = 0; i < count; i++) {
-        asked |= packets[i]->request.what;
-        if (packets[i]->pool != pool) return false;
+        if (packets[i]->request.what || packets[i]->pool != pool) return false;
     }
-    return !asked;
+    return true;
 }
 
 RING_INLINE void ring_write(const struct tx_format *format, struct descriptor *descriptors,
@@ -151,7 +152,8 @@ RING_INLINE void ring_write(const struct tx_format *format, struct descriptor *d
 
 // TX, link: writes packets into descriptors from the tail on, as many as fit; returns how many. From here on their
 // buffers belong to the ring. The caller rings the doorbell afterwards. A group ends where another pool begins: now
-// the descriptions are at hand, and when the buffers go back they have long left the cache.
+// the descriptions are at hand, and when the buffers go back they have long left the cache. So packets of many pools
+// in turn are reported one by one; those of one pool should stand together.
 RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format,
                                struct packet_buffer *const *packets, uint32_t count) {
     uint32_t linked = 0;

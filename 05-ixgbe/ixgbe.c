@@ -54,8 +54,8 @@ static int disable_interrupts(struct ixgbe *ixgbe) {
 }
 
 // 5.2.5.3.2: no new DMA, and the one under way has ended. A reset in the middle of one could leave the bus hanging.
-// The datasheet has a way out, too, for a card that does not come to an end. It is left out: VFIO has reset the card
-// when it was opened, so nothing is under way.
+// The datasheet has a way out, too, for a card that does not come to an end. It is left out: before bring-up VFIO has
+// reset the card, and what does not end in `stop` loses its bus mastering.
 static int stop_bus_mastering(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_CTRL, IXGBE_CTRL_MASTER_DISABLE);
     return wait_for(ixgbe, IXGBE_STATUS, IXGBE_STATUS_PCIE_MASTER_ENABLE_STATUS, 0, 100, "the end of all DMA");

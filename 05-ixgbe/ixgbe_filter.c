@@ -80,9 +80,10 @@ int ixgbe_add_address(struct nic *nic, const uint8_t address[6]) {
 // 8.2.3.7.1, 8.2.3.7.2: which of the filters above are in force. The datasheet wants the receiver off meanwhile.
 // Linux and DPDK do without, as each of the two registers changes in one piece.
 static void switch_filters(struct ixgbe *ixgbe) {
-    uint32_t all = ixgbe->promiscuous ? IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE : ixgbe->allmulticast ? IXGBE_FCTRL_MPE : 0;
-    uint32_t filter = ixgbe_read(ixgbe, IXGBE_FCTRL) & ~(uint32_t)(IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE);
-    ixgbe_write(ixgbe, IXGBE_FCTRL, filter | all);
+    uint32_t taken = IXGBE_FCTRL_BAM;  // broadcasts, always
+    if (ixgbe->promiscuous) taken |= IXGBE_FCTRL_UPE;
+    if (ixgbe->promiscuous || ixgbe->allmulticast) taken |= IXGBE_FCTRL_MPE;
+    ixgbe_write(ixgbe, IXGBE_FCTRL, taken);
     if (ixgbe->filters_vlans && !ixgbe->promiscuous)
         ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
     else

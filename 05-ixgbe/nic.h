@@ -24,9 +24,9 @@ enum {
 struct nic_config {
     uint32_t rx_queues, tx_queues;        // default 1
     uint32_t rx_ring_size, tx_ring_size;  // descriptors, a power of two from 64 to 4096; default 512
-    uint32_t rx_buffers;                  // of each RX queue's packet pool: its ring's, and yours; default 2048
-    uint32_t max_frame;  // longest to receive, in bytes without CRC and VLAN tag; default 1514, the least
-    bool remove_vlan;    // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
+    uint32_t rx_buffers;  // of each RX queue's pool: for its ring, and for what you keep; default 2048
+    uint32_t max_frame;   // longest to receive, in bytes without CRC and VLAN tag; default 1514, the least
+    bool remove_vlan;     // take VLAN tags out of received packets, see PACKET_VLAN_REMOVED
     // What happens to a packet whose RX queue is full because nobody empties it. Off: it waits in the card, and all
     // behind it, whatever their queue; if that lasts, the card asks its partner to pause. On: it is dropped.
     bool drop_when_full;

@@ -64,6 +64,7 @@ static int receive_packets(struct nic *nic) {
         received += count;
     }
     printf("received %u of %d, after asking %u times\n", received, PACKETS, asked);
+    if (cli_stop()) return -EINTR;
     return received == PACKETS ? 0 : log_error(-EIO, "%s: packets are missing", nic->device.address);
 }
 

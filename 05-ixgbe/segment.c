@@ -98,6 +98,7 @@ static int receive_segments(struct two_ports *ports) {
         }
         mempool_free(packet);
     }
+    if (!error && cli_stop()) return -EINTR;
     if (!error && received < SEGMENTS) error = log_error(-EIO, "%u of %d segments arrived", received, SEGMENTS);
     return error;
 }
@@ -111,7 +112,8 @@ static int count_segments(struct two_ports *ports) {
     } while (stats.tx_packets < SEGMENTS && clock_ns() < deadline && !cli_stop());
     printf("sent by the card: %" PRIu64 " packets, %" PRIu64 " bytes with their CRCs\n", stats.tx_packets,
            stats.tx_bytes);
-    return stats.tx_packets == SEGMENTS ? 0 : log_error(-EIO, "there should be %d", SEGMENTS);
+    if (cli_stop() || stats.tx_packets >= SEGMENTS) return cli_stop() ? -EINTR : 0;
+    return log_error(-EIO, "%s has not sent %d segments", ports->from->device.address, SEGMENTS);
 }
 
 static int run(struct two_ports *ports) {

@@ -18,7 +18,7 @@ enum {
     FRAME = 60,
     UNTOUCHED = 0x55,
     MOST_PACKETS = 4096,
-    TIMEOUT_MS = 10000,  // for what must happen, hundreds of times here
+    TIMEOUT_MS = 10000,  // for each packet that must arrive
     SILENCE_MS = 1000,   // for what must not
 };
 

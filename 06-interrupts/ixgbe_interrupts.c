@@ -1,12 +1,10 @@
 // ixgbe_interrupts.c: from a cause to a vector inside the 82599.
 //
 //     a packet is written to RX queue 3
-//       -> IVAR[1] says which vector (with MSI-X) or which bit of EICR (with MSI) that means       8.2.3.5.16
-//       -> the bit in EICR is set, whether anybody wants it or not                                 8.2.3.5.1
-//       -> if the bit in EIMS is set too, and EITR's interval is over, the message goes
-//       out        8.2.3.5.3, 8.2.3.5.12
-//       -> EIAC clears the cause and EIAM the mask: the card is silent until it is armed
-//       again     8.2.3.5.5, 8.2.3.5.6
+//       -> IVAR[1] says which vector (with MSI-X) or which bit of EICR (with MSI)    8.2.3.5.16
+//       -> the bit in EICR is set, whether anybody wants it or not                   8.2.3.5.1
+//       -> if EIMS has the bit too, and EITR's interval is over, the message goes    8.2.3.5.3, 8.2.3.5.12
+//       -> EIAC clears the cause, EIAM the mask: silence, until it is armed again    8.2.3.5.5, 8.2.3.5.6
 
 #include "ixgbe_interrupts.h"
 
@@ -54,8 +52,8 @@ static void disarm(struct nic *nic, uint32_t queue) {
     ixgbe_write((struct ixgbe *)nic, IXGBE_EIMC, queue_bit(queue));
 }
 
-// EICS shows the same bits as EICR. But reading EICR clears them, and one that comes in meanwhile can get lost; so
-// Linux looks here, too, and calls the other way a fault of the chip.
+// Reading EICR would clear it, and a cause that comes in meanwhile can get lost: an erratum of the chip, says Linux's
+// driver, and reads EICS instead. The datasheet calls that write-only, but it reads as EICR does and clears nothing.
 static bool link_changed(struct nic *nic) {
     struct ixgbe *ixgbe = (struct ixgbe *)nic;
     bool changed = ixgbe_read(ixgbe, IXGBE_EICS) & IXGBE_EICR_LSC;

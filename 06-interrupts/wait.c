@@ -122,6 +122,7 @@ static int run_with_interrupts(struct interrupts *interrupts, struct sender *sen
     error = receive(interrupts, UINT32_MAX, QUIET_MS, &received);
     printf("%u sent, %u received; the link changed %" PRIu64 " times\n", sender->sent, received,
            interrupts->link_changes);
+    if (!error && cli_stop()) return -EINTR;
     if (error || received == sender->sent) return error;
     return log_error(-EIO, "%s: packets are missing", interrupts->nic->device.address);
 }

@@ -47,7 +47,8 @@ struct output {
     const char *path;
     off_t whole;  // bytes of ours in the file, up to the last whole packet
     uint64_t *packets;
-    bool all_ours;  // a file, not a pipe, that was empty: so it can be cut back
+    bool is_file;   // and not a pipe, say
+    bool all_ours;  // a file that was empty: so it can be cut back
 };
 
 static int write_all(struct output *output, const char *data, size_t size) {
@@ -123,7 +124,8 @@ static int open_output(struct output *output, const char *path) {
     if (isatty(output->fd))
         return log_error(-EINVAL, "packets on a terminal help nobody; try: 07-apps/pcap - | tshark -r -");
     struct stat status;
-    output->all_ours = !fstat(output->fd, &status) && S_ISREG(status.st_mode) && !status.st_size;
+    output->is_file = !fstat(output->fd, &status) && S_ISREG(status.st_mode);
+    output->all_ours = output->is_file && !status.st_size;
     return 0;
 }
 
@@ -169,11 +171,12 @@ static void free_memory(struct capture_file *file) {
 }
 
 int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, bool (*give_up)(void)) {
-    struct output output;
+    struct output output = {0};
     *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .give_up = give_up, .buffer = malloc(BUFFER_SIZE)};
     file->in_file = mmap(NULL, sizeof *file->in_file, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bool memory = file->buffer && file->in_file != MAP_FAILED;
     int error = memory ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
+    file->for_a_reader = !error && !output.is_file;
     if (!error) error = write_file_header(&output, snaplen);
     output.packets = file->in_file;
     if (!error) error = start_writer(file, &output);
@@ -184,17 +187,19 @@ int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, 
 }
 
 // The writer waits for whoever reads what it writes, and we wait for the writer. But a program that is to end must
-// not leave its card running because of that.
+// not leave its card running because of that. So from then on there is a deadline.
+static int check_reader(struct capture_file *file) {
+    if (!file->for_a_reader || !file->give_up || !file->give_up()) return 0;
+    if (!file->deadline_ns) file->deadline_ns = clock_ns() + LAST_BYTES_MS * 1000000ull;
+    if (clock_ns() < file->deadline_ns) return 0;
+    return log_error(-ETIMEDOUT, "nobody reads what was captured; the last of it may be lost");
+}
+
 static int wait_for_room(struct capture_file *file) {
     struct pollfd room = {.fd = file->pipe, .events = POLLOUT};
-    uint64_t deadline = UINT64_MAX;
-    while (poll(&room, 1, 100) <= 0) {
-        bool ending = file->give_up && file->give_up();
-        if (ending && deadline == UINT64_MAX) deadline = clock_ns() + LAST_BYTES_MS * 1000000ull;
-        if (clock_ns() > deadline)
-            return log_error(-ETIMEDOUT, "what was captured last is lost, because nobody has read it");
-    }
-    return 0;
+    int error = 0;
+    while (!error && poll(&room, 1, 100) <= 0) error = check_reader(file);
+    return error;
 }
 
 int capture_flush(struct capture_file *file) {
@@ -202,8 +207,10 @@ int capture_flush(struct capture_file *file) {
         ssize_t done = write(file->pipe, file->buffer + sent, file->used - sent);
         if (done > 0)
             sent += (uint32_t)done;
-        else
-            file->error = errno == EAGAIN ? wait_for_room(file) : errno == EINTR ? 0 : -errno;
+        else if (errno == EAGAIN)
+            file->error = wait_for_room(file);
+        else if (errno != EINTR)
+            file->error = -errno;
     }
     file->used = 0;
     return file->error;
@@ -228,8 +235,10 @@ int capture_close(struct capture_file *file, uint64_t *packets) {
     int status = 0;
     capture_flush(file);
     close(file->pipe);
-    bool waits_for_a_reader = file->error == -ETIMEDOUT;
-    while (!waits_for_a_reader && waitpid(file->writer, &status, 0) < 0 && errno == EINTR) {
+    while (file->error != -ETIMEDOUT && !waitpid(file->writer, &status, WNOHANG)) {
+        sleep_us(1000);
+        int error = check_reader(file);
+        if (error) file->error = error;
     }
     *packets = *file->in_file;
     free_memory(file);

@@ -19,8 +19,10 @@ struct capture_file {
     char *buffer;
     uint32_t used;
     uint32_t snaplen;
+    bool for_a_reader;  // what is written goes to a program, and not into a file
     bool (*give_up)(void);
-    uint64_t *in_file;  // packets; counted by the writer, in memory that both share
+    uint64_t deadline_ns;  // for the reader, once give_up has said so
+    uint64_t *in_file;     // packets; counted by the writer, in memory that both share
 };
 
 // Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. Where nobody

@@ -74,7 +74,7 @@ static int capture(struct nic *nic, struct interrupts *interrupts, struct captur
         if (now - checked >= CHECK_MS * 1000000ull) {
             int error = nic_check(nic);
             if (error) return error;
-            nic_read_stats(nic, stats);  // before its counters run over
+            nic_read_stats(nic, stats);  // before its counters are full
             checked = now;
         }
     }

@@ -72,11 +72,23 @@ wait_until unchanged "$directory/trace"
 kill -INT $pid
 wait $pid
 status=$?
-if [ $status -eq 1 ] && grep -q 'nobody has read it' "$directory/err" && grep -q 'queue 0 disabled' "$directory/trace"; then
+if [ $status -eq 1 ] && grep -q 'nobody reads what was captured' "$directory/err" && grep -q 'queue 0 disabled' "$directory/trace"; then
     ok
 else
     not_ok "pcap, whose reader sleeps, ended with $status after SIGINT"
 fi
+# And when only the reader's pipe is full, so that all can be handed to the writer, which waits there.
+kill %?sleep
+rm "$directory/fifo" && mkfifo "$directory/fifo"
+sleep 200 <"$directory/fifo" &
+scripts/sim --wire generator:size=1514,rate=500 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
+pid=$!
+wait_for capturing "$directory/err"
+sleep 1
+kill -INT $pid
+wait $pid
+status=$?
+if [ $status -eq 1 ] && grep -q 'nobody reads what was captured' "$directory/err"; then ok; else not_ok "pcap, whose writer waits, ended with $status after SIGINT"; fi
 kill %?sleep
 
 # Without a standard error, no message gets into the file instead.
