@@ -107,8 +107,9 @@ static int enter_machine(void) {
     if (error) return error;
     file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) {
-        wire_complain("cannot open %s: %s; /dev/shm should be a tmpfs that all may write to", path, strerror(errno));
-        return -EIO;  // whatever it was, it has nothing to do with the rights to a device
+        error = -errno;
+        wire_complain("cannot open %s: %s; /dev/shm should be a tmpfs that all may write to", path, strerror(-error));
+        return error == -EACCES ? -EIO : error;  // it has nothing to do with the rights to a device
     }
     error = check_file();
     if (!error) error = map_file();
