@@ -163,9 +163,9 @@ static inline int nic_set_rss(struct nic *nic, const uint8_t *key, const uint8_t
     return nic->ops->set_rss(nic, key, table);
 }
 
-// Sends all packets of `flow` to RX queue `queue`, past RSS. Flows that were named earlier come first; all
-// from the seventh on are equals, and should not overlap. -EINVAL: no such queue, or a flow that the card cannot tell
-// from others; -ENOSPC: it has no room for more.
+// Sends all packets of `flow` to RX queue `queue`, past RSS. Flows that were named earlier come first; all from the
+// seventh on are equals, and should not overlap. -EINVAL: no such queue, or a flow that the card cannot tell from
+// others; -ENOSPC: it has no room for more.
 static inline int nic_steer(struct nic *nic, const struct nic_flow *flow, uint32_t queue) {
     return nic->ops->steer(nic, flow, queue);
 }
