@@ -1,4 +1,4 @@
-// app.c: addresses, light, and rates.
+// app.c: addresses, light, rates, and whether all has been sent.
 
 #include "app.h"
 
@@ -33,4 +33,10 @@ int app_wait_for_link(const struct nic *nic) {
 void app_print_rate(const char *direction, uint64_t packets, uint64_t bytes, uint64_t ns) {
     double seconds = (double)ns / 1e9, bits = 8.0 * (double)(bytes + packets * FRAME_OVERHEAD);
     printf("   %s %6.2f Mpps %6.2f Gbit/s", direction, (double)packets / seconds / 1e6, bits / seconds / 1e9);
+}
+
+int app_check_sent(const struct nic *nic, const struct nic_stats *stats, uint64_t packets) {
+    if (stats->tx_packets >= packets) return 0;
+    return log_error(-EIO, "%s has not sent all of them; is the link up? (%u Mbit/s)", nic->device.address,
+                     nic_link_mbit(nic));
 }

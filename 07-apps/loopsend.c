@@ -128,13 +128,6 @@ static void print_line(struct loop *loop, uint64_t now, uint64_t ns) {
     fflush(stdout);
 }
 
-// More than were sent is no mistake: a PAUSE frame may just have been counted, see ixgbe.h.
-static int check_sent(const struct loop *loop) {
-    if (loop->tx_stats.tx_packets >= loop->counts.sent) return 0;
-    return log_error(-EIO, "%s has not sent all of them; is the link up? (%u Mbit/s)", loop->tx->device.address,
-                     nic_link_mbit(loop->tx));
-}
-
 // 0 if every packet is accounted for and the cards agree.
 static int print_summary(struct loop *loop) {
     struct counts *counts = &loop->counts;
@@ -143,7 +136,7 @@ static int print_summary(struct loop *loop) {
     if (isatty(STDOUT_FILENO)) printf("\n");
     printf("%" PRIu64 " packets of %" PRIu64 " bytes sent in %.2f s; the card counted %" PRIu64 "\n", counts->sent,
            loop->options.size, seconds, loop->tx_stats.tx_packets);
-    if (!loop->rx) return check_sent(loop);
+    if (!loop->rx) return app_check_sent(loop->tx, &loop->tx_stats, counts->sent);
 
     // What never came has left no gap to be seen; it is missing at the end.
     nic_read_stats(loop->rx, &loop->rx_stats);
@@ -155,7 +148,7 @@ static int print_summary(struct loop *loop) {
     if (counts->foreign)
         printf("%" PRIu64 " packets of somebody else were received and left alone\n", counts->foreign);
     if (loop->options.interrupts) printf("woken %" PRIu64 " times by an interrupt\n", loop->interrupts.wakeups);
-    int error = check_sent(loop);
+    int error = app_check_sent(loop->tx, &loop->tx_stats, counts->sent);
     return counts->lost || counts->corrupt ? -1 : error;
 }
 
