@@ -24,10 +24,10 @@ struct mempool {
 
 enum {
     CACHE_LINE = 64,
-    // Slots are laid out 2176 and not 2048 bytes apart. The CPU's first cache picks the set for a line by address
+    // Slots are laid out 2112 and not 2048 bytes apart. The CPU's first cache picks the set for a line by address
     // bits 6 to 11; slots at multiples of 2 KiB would all put their first line, the only one that small packets have,
-    // into one of two sets, and throw each other out.
-    SLOT_PADDING = 2 * CACHE_LINE,
+    // into one of two sets, and throw each other out. One line further each time, they go through all the sets.
+    SLOT_PADDING = CACHE_LINE,
 };
 
 static int check_size(uint32_t count, uint32_t buffer_size) {

@@ -321,8 +321,8 @@ static void the_script_turns_options_into_variables(void) {
     expect("SIM82599_MODE=slow scripts/sim ls /dev/vfio", 2, "it can be threaded, stepped or manual");
 }
 
-// ThreadSanitizer lets nobody start a thread in the child of a process that had several, and with AddressSanitizer
-// that one hangs now and then.
+// ThreadSanitizer lets nobody start a thread in the child of a process that had several. AddressSanitizer does not
+// take the locks of its allocator for a fork, so one that the parent's thread holds then stays locked in the child.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 enum { CHILD_HAS_A_THREAD = 0 };
 #else
