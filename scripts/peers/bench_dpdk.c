@@ -92,11 +92,9 @@ static int wait_for_link(uint16_t port) {
 }
 
 static int open_ports(const struct rounds_options *options) {
-    // For both ports' rings, what a turn has in hand and a thread keeps to itself; one less than a power of two is
-    // what suits its pools best.
-    unsigned least = (unsigned)(4 * options->queues * options->ring) + 1024, count = 2048;
-    while (count < least) count *= 2;
-    pool = rte_pktmbuf_pool_create("packets", count - 1, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
+    // For both ports' rings, what a turn has in hand, and what a thread keeps to itself.
+    unsigned count = (unsigned)(4 * options->queues * options->ring) + 1024;
+    pool = rte_pktmbuf_pool_create("packets", count, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
     if (!pool) return failed("packet pool", -rte_errno);
     if (open_port(options->addresses[0], options, &in) || open_port(options->addresses[1], options, &out)) return -1;
     return wait_for_link(in) || wait_for_link(out) ? -1 : 0;
