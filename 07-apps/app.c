@@ -3,9 +3,11 @@
 #include "app.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "clock.h"
 #include "log.h"
 
 enum {
@@ -35,8 +37,16 @@ void app_print_rate(const char *direction, uint64_t packets, uint64_t bytes, uin
     printf("   %s %6.2f Mpps %6.2f Gbit/s", direction, (double)packets / seconds / 1e6, bits / seconds / 1e9);
 }
 
-int app_check_sent(const struct nic *nic, const struct nic_stats *stats, uint64_t packets) {
-    if (stats->tx_packets >= packets) return 0;
-    return log_error(-EIO, "%s has not sent all of them; is the link up? (%u Mbit/s)", nic->device.address,
-                     nic_link_mbit(nic));
+int app_wait_until_sent(struct nic *nic, uint64_t packets, uint32_t timeout_ms, struct nic_stats *stats) {
+    uint64_t deadline = clock_ns() + timeout_ms * 1000000ull;
+    for (;;) {
+        uint32_t mbit = nic_link_mbit(nic);
+        bool late = !mbit || clock_ns() >= deadline;
+        nic_read_stats(nic, stats);  // after these two, so that one look always follows
+        if (stats->tx_packets >= packets) return 0;
+        if (late)
+            return log_error(-EIO, "%s has sent %" PRIu64 " of %" PRIu64 " packets; is the link up? (%u Mbit/s)",
+                             nic->device.address, stats->tx_packets, packets, mbit);
+        sleep_us(1000);
+    }
 }

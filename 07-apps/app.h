@@ -1,4 +1,4 @@
-// app.h: what the programs that push packets through two ports have in common.
+// app.h: what the programs that push packets through ports have in common.
 #pragma once
 
 #include "cli.h"
@@ -15,6 +15,9 @@ int app_wait_for_link(const struct nic *nic);
 // the bits are those on the wire, with preamble and gap.
 void app_print_rate(const char *direction, uint64_t packets, uint64_t bytes, uint64_t ns);
 
-// 0 if the card has counted as many packets sent as it was given; otherwise -EIO, after saying so. More are no
-// mistake: a PAUSE frame may just have been counted, see ixgbe.h.
-int app_check_sent(const struct nic *nic, const struct nic_stats *stats, uint64_t packets);
+enum { LAST_PACKETS_MS = 10000 };  // how long a packet may take, at the end, that has not yet left a TX ring
+
+// Waits until the card has counted as many packets sent as it was given. More are no mistake: a PAUSE frame may just
+// have been counted, see ixgbe.h. -EIO after saying so if time is up, or at once if it has no link, for then it sends
+// nothing. In any case *stats is what the card counted last.
+int app_wait_until_sent(struct nic *nic, uint64_t packets, uint32_t timeout_ms, struct nic_stats *stats);

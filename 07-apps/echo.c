@@ -12,11 +12,10 @@
 #include <string.h>
 
 #include "answer.h"
-#include "cli.h"
+#include "app.h"
 #include "clock.h"
 #include "interrupts.h"
 #include "log.h"
-#include "nic.h"
 #include "software_nic.h"
 
 // From the ranges that are kept for documentation (RFC 5737, RFC 3849): so they are nobody else's.
@@ -27,8 +26,7 @@ enum {
     BATCH = 32,
     INTERRUPT_INTERVAL_US = 10,  // whoever pings measures it
     CHECK_MS = 1000,
-    IDLE_MS = 100,            // the longest sleep, should Ctrl-C come just before it
-    LAST_ANSWERS_MS = 10000,  // the longest to wait at the end until the card has sent them
+    IDLE_MS = 100,  // the longest sleep, should Ctrl-C come just before it
     MOST_PEERS = 64,
     LINK_LOCAL = 0,  // in host.ipv6
 };
@@ -203,17 +201,6 @@ static int answer_all(struct echo *echo) {
     return 0;
 }
 
-// The last answers may still be in the ring, or on their way to the wire; but a card without a link sends none.
-static void send_the_rest(struct echo *echo, uint64_t timeout_ms) {
-    uint64_t deadline = clock_ns() + timeout_ms * 1000000;
-    for (;;) {
-        bool late = clock_ns() >= deadline || !nic_link_mbit(echo->nic);
-        nic_read_stats(echo->nic, &echo->stats);  // after these two, so that one look always follows
-        if (echo->stats.tx_packets >= echo->answered - echo->not_sent || late) return;
-        sleep_us(100);
-    }
-}
-
 // Who looks for an IPv6 address asks a multicast group (RFC 2464, 7), and a card receives none unless it is told to.
 static int hear_solicitations(struct nic *nic, const struct host *host) {
     int error = 0;
@@ -232,10 +219,11 @@ static int run(struct echo *echo) {
     if (error) return error;
     print_start(echo);
     error = answer_all(echo);
-    send_the_rest(echo, error ? 0 : LAST_ANSWERS_MS);
+    int unsent =
+        app_wait_until_sent(echo->nic, echo->answered - echo->not_sent, error ? 0 : LAST_PACKETS_MS, &echo->stats);
     print_summary(echo);
     interrupts_close(&echo->interrupts);
-    return error;
+    return error ? error : unsent;
 }
 
 static int echo_on_port(struct echo *echo) {

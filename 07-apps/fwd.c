@@ -31,9 +31,8 @@ enum {
     TX_RING_SIZE = 2 * RX_RING_SIZE,
     // In the port's RX ring, in the other port's TX ring, and in the thread's hands: a queue can never use more.
     BUFFERS = RX_RING_SIZE + TX_RING_SIZE + LARGEST_BATCH,
-    LOOK_MS = 10,             // how often the main thread looks at clock, counts and Ctrl-C
-    LAST_PACKETS_MS = 10000,  // how long to wait at the end for a packet that has not yet left a TX ring
-    CACHE_LINES = 128,        // two: processors fetch them in pairs
+    LOOK_MS = 10,       // how often the main thread looks at clock, counts and Ctrl-C
+    CACHE_LINES = 128,  // two: processors fetch them in pairs
 };
 
 struct options {
@@ -144,19 +143,14 @@ static void print_line(struct forwarder *forwarder, uint64_t now, uint64_t ns) {
     fflush(stdout);
 }
 
-// 0 if every packet that went into a TX ring has left the card.
-static int print_summary(struct forwarder *forwarder) {
+static void print_summary(const struct forwarder *forwarder) {
     uint64_t forwarded = 0, cycles = 0;
-    int error = 0;
-    if (isatty(STDOUT_FILENO)) printf("\n");
     for (int direction = 0; direction < 2; direction++) {
         struct way way = sum(forwarder, direction);
         printf("%s --> %s: %" PRIu64 " packets forwarded, %" PRIu64 " dropped because the TX ring was full\n",
                way.from->device.address, way.to->device.address, way.forwarded, way.dropped);
         forwarded += way.forwarded;
         cycles += way.busy_cycles;
-        int unsent = app_check_sent(way.to, &forwarder->stats[!direction], way.forwarded);
-        if (unsent) error = unsent;
     }
     for (int i = 0; i < 2; i++) {
         const struct nic_stats *stats = &forwarder->stats[i];
@@ -167,7 +161,6 @@ static int print_summary(struct forwarder *forwarder) {
     printf("%" PRIu64 " packets in %.2f s, %.1f busy cycles each\n", forwarded,
            (double)(forwarder->end_ns - forwarder->start_ns) / 1e9,
            forwarded ? (double)cycles / (double)forwarded : 0.0);
-    return error;
 }
 
 // ---- What the main thread does ------------------------------------------------------------------------------------
@@ -200,19 +193,15 @@ static int watch(struct forwarder *forwarder) {
     return error;
 }
 
-// All that is in a TX ring when the threads have ended is still to be sent; but not by a card without a link.
-static void send_the_rest(struct forwarder *forwarder, uint64_t timeout_ms) {
-    uint64_t deadline = clock_ns() + timeout_ms * 1000000;
+// All that is in a TX ring when the threads have ended is still to be sent.
+static int send_the_rest(struct forwarder *forwarder, uint32_t timeout_ms) {
+    int error = 0;
     for (int direction = 0; direction < 2; direction++) {
-        int to = !direction;
-        struct nic_stats *stats = &forwarder->stats[to];
-        bool late;
-        do {
-            sleep_us(1000);
-            late = clock_ns() >= deadline || !nic_link_mbit(forwarder->ports[to]);
-            nic_read_stats(forwarder->ports[to], stats);  // after these two, so that one look always follows
-        } while (stats->tx_packets < sum(forwarder, direction).forwarded && !late);
+        int to = !direction, unsent = app_wait_until_sent(forwarder->ports[to], sum(forwarder, direction).forwarded,
+                                                          timeout_ms, &forwarder->stats[to]);
+        if (unsent) error = unsent;
     }
+    return error;
 }
 
 static int run(struct forwarder *forwarder) {
@@ -229,9 +218,10 @@ static int run(struct forwarder *forwarder) {
     error = watch(forwarder);
     stop_lanes(forwarder);
     forwarder->end_ns = clock_ns();
-    send_the_rest(forwarder, error ? 0 : LAST_PACKETS_MS);
+    if (isatty(STDOUT_FILENO)) printf("\n");  // what follows is not to stand behind the rates
+    int unsent = send_the_rest(forwarder, error ? 0 : LAST_PACKETS_MS);
     if (!error) error = check_cards(forwarder->ports);
-    int unsent = print_summary(forwarder);
+    print_summary(forwarder);
     if (!(forwarder->stats[0].rx_packets + forwarder->stats[1].rx_packets))
         log_info("nothing came in at either port; is anybody sending?");
     return error ? error : unsent;

@@ -24,7 +24,7 @@ enum {
     LARGEST_BATCH = 256,
     POOL_BUFFERS = 2048,
     STALLED_MS = 5000,  // a card that takes no packet for so long has stopped
-    LAST_LOOKS = 2000,  // for a packet that is still on its way, once all is sent; a millisecond apart
+    LAST_LOOKS = 2000,  // for a packet that is still to come, once all is sent; a millisecond apart
     INTERRUPT_INTERVAL_US = 20,
     IDLE_MS = 1,  // the longest sleep while there is something to send
 };
@@ -128,15 +128,13 @@ static void print_line(struct loop *loop, uint64_t now, uint64_t ns) {
     fflush(stdout);
 }
 
-// 0 if every packet is accounted for and the cards agree.
+// 0 if every packet that was sent has arrived, whole.
 static int print_summary(struct loop *loop) {
     struct counts *counts = &loop->counts;
     double seconds = (double)(loop->end_ns - loop->start_ns) / 1e9;
-    nic_read_stats(loop->tx, &loop->tx_stats);
-    if (isatty(STDOUT_FILENO)) printf("\n");
     printf("%" PRIu64 " packets of %" PRIu64 " bytes sent in %.2f s; the card counted %" PRIu64 "\n", counts->sent,
            loop->options.size, seconds, loop->tx_stats.tx_packets);
-    if (!loop->rx) return app_check_sent(loop->tx, &loop->tx_stats, counts->sent);
+    if (!loop->rx) return 0;
 
     // What never came has left no gap to be seen; it is missing at the end.
     nic_read_stats(loop->rx, &loop->rx_stats);
@@ -148,8 +146,7 @@ static int print_summary(struct loop *loop) {
     if (counts->foreign)
         printf("%" PRIu64 " packets of somebody else were received and left alone\n", counts->foreign);
     if (loop->options.interrupts) printf("woken %" PRIu64 " times by an interrupt\n", loop->interrupts.wakeups);
-    int error = app_check_sent(loop->tx, &loop->tx_stats, counts->sent);
-    return counts->lost || counts->corrupt ? -1 : error;
+    return counts->lost || counts->corrupt ? -EIO : 0;
 }
 
 // ---- The loop -----------------------------------------------------------------------------------------------------
@@ -189,20 +186,13 @@ static int send_and_receive(struct loop *loop) {
     return 0;
 }
 
-static bool everything_arrived(const struct loop *loop) {
-    if (loop->rx) return loop->expected == loop->counts.sent;
-    struct nic_stats stats;  // with nobody to receive it, it is at least sent
-    nic_read_stats(loop->tx, &stats);
-    return stats.tx_packets >= loop->counts.sent;
-}
-
 // What is in the rings and on the wire is still to come: so wait as long as some of it does. It is looks that are
 // counted, and not time, because on a busy machine time can pass and nothing else.
 static void receive_the_rest(struct loop *loop, uint32_t most_looks) {
     // Numbered but never taken by the card: these were not sent.
     mempool_free_batch(loop->pending, loop->pending_count);
     loop->pending_count = 0;
-    for (uint32_t looks = 0; looks < most_looks && !everything_arrived(loop); looks++) {
+    for (uint32_t looks = 0; loop->rx && looks < most_looks && loop->expected != loop->counts.sent; looks++) {
         uint64_t received = loop->counts.received;
         sleep_us(1000);
         receive_all(loop, 0);
@@ -237,10 +227,12 @@ static int run(struct loop *loop) {
     fflush(stdout);
     error = send_and_receive(loop);
     loop->end_ns = clock_ns();
+    if (isatty(STDOUT_FILENO)) printf("\n");  // what follows is not to stand behind the rates
     receive_the_rest(loop, error ? 1 : LAST_LOOKS);
+    int unsent = app_wait_until_sent(loop->tx, loop->counts.sent, error ? 0 : LAST_PACKETS_MS, &loop->tx_stats);
     if (!error) error = check_cards(loop);
     int unaccounted = print_summary(loop);
-    return error ? error : unaccounted;
+    return error ? error : unsent ? unsent : unaccounted;
 }
 
 // The second port receives if there is one. It may be missing or taken when nobody asked for it by name.
