@@ -63,6 +63,11 @@ static struct packet_buffer *send_and_receive(struct two_ports *ports) {
     return buffer && !send_packet(ports, buffer) ? receive_packet(ports, TIMEOUT_MS) : NULL;
 }
 
+// Either there is something wrong with card or cable, or somebody has had enough of waiting.
+static int nothing_arrived(const struct two_ports *ports) {
+    return cli_stop() ? -EINTR : log_error(-EIO, "%s: no packet arrived", ports->to->device.address);
+}
+
 static bool is_untouched(const struct packet_buffer *buffer) {
     for (uint32_t i = 0; i < FRAME; i++)
         if (((const uint8_t *)buffer->data)[i] != UNTOUCHED) return false;
@@ -80,7 +85,7 @@ static int receive_astray(struct two_ports *ports, struct packet_buffer *buffer)
     while (packets++ < MOST_PACKETS && (arrived = send_and_receive(ports)) && arrived != buffer)
         mempool_free(arrived);
     buffer->iova = right;
-    if (arrived != buffer) return log_error(-EIO, "%s: no packet arrived", ports->to->device.address);
+    if (arrived != buffer) return nothing_arrived(ports);
     bool untouched = is_untouched(buffer);
     printf("receiving: packet %u came in that buffer, says its descriptor, %u bytes; of them were written: %s\n",
            packets, buffer->length, untouched ? "none" : "some!");
@@ -108,6 +113,7 @@ static int send_astray(struct two_ports *ports) {
     buffer->iova = right;
     if (error) return error;
     error = check_in_time(ports->from);
+    if (!error && cli_stop()) return -EINTR;
     arrived = receive_packet(ports, SILENCE_MS);
     nic_read_stats(ports->from, &after);
     printf("sending:   the card counted %" PRIu64 " packets sent, and %s arrived\n",
@@ -120,7 +126,7 @@ static int send_astray(struct two_ports *ports) {
 
 static int run(struct two_ports *ports) {
     struct packet_buffer *buffer = send_and_receive(ports);
-    if (!buffer) return log_error(-EIO, "%s: no packet arrived", ports->to->device.address);
+    if (!buffer) return nothing_arrived(ports);
     printf("a packet goes from IOVA to IOVA, and arrives. Now for IOVA 0x%" PRIx64 ", which nobody mapped:\n",
            never_mapped(ports->to->space).value);
     int error = receive_astray(ports, buffer);

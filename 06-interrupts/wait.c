@@ -118,6 +118,7 @@ static int run_with_interrupts(struct interrupts *interrupts, struct sender *sen
     if (!error) error = nic_check(sender->nic);
     if (!error) error = sender->error;
     if (error) return error;
+    if (cli_stop()) return -EINTR;
     printf("and nothing at all:\n");
     error = receive(interrupts, UINT32_MAX, QUIET_MS, &received);
     printf("%u sent, %u received; the link changed %" PRIu64 " times\n", sender->sent, received,

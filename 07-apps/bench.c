@@ -5,14 +5,8 @@
 
 #include "rounds.h"
 
-#include <errno.h>
-
-#include "clock.h"
-#include "log.h"
-#include "nic.h"
+#include "app.h"
 #include "software_nic.h"
-
-enum { TIMEOUT_MS = 5000 };
 
 static struct nic_host host;
 static struct nic *in, *out;
@@ -60,8 +54,8 @@ static int open_ports(const struct rounds_options *options) {
     if (!error) error = mempool_create(&host.space, queues * ring + LARGEST_BATCH, MEMPOOL_DEFAULT_SIZE, &pool);
     if (error) return error;
     nic_set_promiscuous(in, true);
-    if (nic_wait_for_link(in, TIMEOUT_MS, cli_stop) && nic_wait_for_link(out, TIMEOUT_MS, cli_stop)) return 0;
-    return log_error(-ENOLINK, "%s and %s do not both have a link", options->addresses[0], options->addresses[1]);
+    error = app_wait_for_link(in);
+    return error ? error : app_wait_for_link(out);
 }
 
 int main(int argc, char **argv) {
