@@ -146,7 +146,6 @@ static void move_tail(struct ixgbe *ixgbe, const struct ring *ring, uint32_t tai
 static int set_up_receive_unit(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     ixgbe_reset_filters(ixgbe);
-    ixgbe_write(ixgbe, IXGBE_FCTRL, IXGBE_FCTRL_BAM);  // broadcasts too
     // Strip the CRC, and say so in both places that need to know. Three fields of RDRXCTL have reset values that the
     // datasheet asks software to change: RSCFRSTSIZE to 0, RSCACKC and FCOE_WRFIX to 1 (8.2.3.8.8).
     ixgbe_set(ixgbe, IXGBE_HLREG0, IXGBE_HLREG0_RXCRCSTRP);

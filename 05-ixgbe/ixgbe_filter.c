@@ -20,6 +20,20 @@
 
 // ---- Addresses ----------------------------------------------------------------------------------------------------
 
+// 8.2.3.7.1, 8.2.3.7.2: which filters are in force, and which let all pass. The datasheet wants the receiver off
+// meanwhile. Linux and DPDK do without, as each of the two registers changes in one piece.
+static void switch_filters(struct ixgbe *ixgbe) {
+    uint32_t taken = IXGBE_FCTRL_BAM;  // broadcasts, always
+    if (ixgbe->promiscuous) taken |= IXGBE_FCTRL_UPE;
+    if (ixgbe->promiscuous || ixgbe->allmulticast) taken |= IXGBE_FCTRL_MPE;
+    ixgbe_write(ixgbe, IXGBE_FCTRL, taken);
+    if (ixgbe->filters_vlans && !ixgbe->promiscuous)
+        ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
+    else
+        ixgbe_clear(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
+    ixgbe_flush(ixgbe);
+}
+
 void ixgbe_reset_filters(struct ixgbe *ixgbe) {
     // Address 0 is the card's own, from the EEPROM.
     for (uint32_t i = 1; i < IXGBE_RAH_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(RAH, i), 0);
@@ -29,7 +43,7 @@ void ixgbe_reset_filters(struct ixgbe *ixgbe) {
     for (uint32_t i = 0; i < IXGBE_ETQF_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(ETQF, i), 0);
     for (uint32_t i = 0; i < IXGBE_FTQF_COUNT; i++) ixgbe_write(ixgbe, IXGBE_REG(FTQF, i), 0);
     ixgbe->addresses = 1;
-    ixgbe->ether_filters = ixgbe->flow_filters = 0;
+    switch_filters(ixgbe);
 }
 
 // 8.2.3.7.8: the first byte on the wire is the lowest one.
@@ -75,20 +89,6 @@ int ixgbe_add_address(struct nic *nic, const uint8_t address[6]) {
         write_address(ixgbe, ixgbe->addresses++, address);
     ixgbe_flush(ixgbe);
     return 0;
-}
-
-// 8.2.3.7.1, 8.2.3.7.2: which of the filters above are in force. The datasheet wants the receiver off meanwhile.
-// Linux and DPDK do without, as each of the two registers changes in one piece.
-static void switch_filters(struct ixgbe *ixgbe) {
-    uint32_t taken = IXGBE_FCTRL_BAM;  // broadcasts, always
-    if (ixgbe->promiscuous) taken |= IXGBE_FCTRL_UPE;
-    if (ixgbe->promiscuous || ixgbe->allmulticast) taken |= IXGBE_FCTRL_MPE;
-    ixgbe_write(ixgbe, IXGBE_FCTRL, taken);
-    if (ixgbe->filters_vlans && !ixgbe->promiscuous)
-        ixgbe_set(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
-    else
-        ixgbe_clear(ixgbe, IXGBE_VLNCTRL, IXGBE_VLNCTRL_VFE);
-    ixgbe_flush(ixgbe);
 }
 
 void ixgbe_set_promiscuous(struct nic *nic, bool on) {
