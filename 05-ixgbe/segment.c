@@ -119,7 +119,9 @@ static int count_segments(struct two_ports *ports) {
 static int run(struct two_ports *ports) {
     int error = send_packet(ports);
     if (error) return error;
-    return ports->to ? receive_segments(ports) : count_segments(ports);
+    error = ports->to ? receive_segments(ports) : count_segments(ports);
+    if (error) nic_check(ports->from);  // does the card know why?
+    return error;
 }
 
 int main(int argc, char **argv) {

@@ -63,9 +63,10 @@ static struct packet_buffer *send_and_receive(struct two_ports *ports) {
     return buffer && !send_packet(ports, buffer) ? receive_packet(ports, TIMEOUT_MS) : NULL;
 }
 
-// Either there is something wrong with card or cable, or somebody has had enough of waiting.
+// Somebody has had enough of waiting, or the card knows why, or it may be the cable.
 static int nothing_arrived(const struct two_ports *ports) {
-    return cli_stop() ? -EINTR : log_error(-EIO, "%s: no packet arrived", ports->to->device.address);
+    int error = cli_stop() ? -EINTR : nic_check(ports->from);
+    return error ? error : log_error(-EIO, "%s: no packet arrived", ports->to->device.address);
 }
 
 static bool is_untouched(const struct packet_buffer *buffer) {

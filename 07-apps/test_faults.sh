@@ -25,6 +25,7 @@ for options in size=1m ro; do
 done
 # Nothing to capture is no error.
 try 0 '^0 packets' scripts/sim --wire unplugged 07-apps/pcap --interrupts --seconds 1 "$directory/dark.pcap"
+try 1 '0000:04:00.0: the IOMMU refused a read' scripts/sim --fault0 iommu 05-ixgbe/segment
 # Frames, but of somebody else: no segments.
 try 1 '0 of 3 segments arrived' scripts/sim --wire generator:rate=1000 05-ixgbe/segment
 
