@@ -297,7 +297,8 @@ static void release(struct ixgbe *ixgbe) {
 }
 
 // 4.6.7.1.2 and 4.6.8.1.2: clear ENABLE, wait until it reads as cleared, and then a little more, since the card may
-// still be writing what it had in hand.
+// still be writing what it had in hand. The receiver goes first, as in Linux's driver and DPDK's, so that nothing
+// comes in any more for queues that stop one after the other.
 static int stop_queues(struct ixgbe *ixgbe) {
     ixgbe_clear(ixgbe, IXGBE_RXCTRL, IXGBE_RXCTRL_RXEN);
     int error = 0;
