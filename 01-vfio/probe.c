@@ -120,6 +120,7 @@ static int probe(char addresses[][PCI_ADDRESS_SIZE], int count) {
 
 int main(int argc, char **argv) {
     char addresses[MOST_DEVICES][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS};
+    cli_guard_output();
     if (argc > 1 && !strcmp(argv[1], "--help")) {
         printf("usage: probe [ADDRESS]...\nPrints what VFIO knows about PCI devices, at most %d; default %s.\n",
                MOST_DEVICES, DEFAULT_ADDRESS);

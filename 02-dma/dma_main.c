@@ -33,6 +33,7 @@ static int with_device(const char *address, int (*run)(struct dma_space *space))
 
 int dma_main(int argc, char **argv, const char *what_it_does, int (*run)(struct dma_space *space)) {
     char address[PCI_ADDRESS_SIZE] = DEFAULT_ADDRESS;
+    cli_guard_output();
     bool help = argc == 2 && !strcmp(argv[1], "--help");
     if (help || argc > 2) {
         fprintf(help ? stdout : stderr, "usage: %s [ADDRESS]\n%s\nADDRESS is a PCI address, %s if none is given.\n",

@@ -65,9 +65,13 @@ static void check_standard_output(void) {
     _exit(1);
 }
 
-void cli_stop_on_signals(void) {
+void cli_guard_output(void) {
     fill_standard_descriptors();
     atexit(check_standard_output);
+}
+
+void cli_stop_on_signals(void) {
+    cli_guard_output();
     // SA_RESETHAND: the second signal finds the default action again.
     struct sigaction action = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
