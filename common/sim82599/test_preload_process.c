@@ -300,6 +300,8 @@ static void the_script_says_what_is_wrong(void) {
     expect("scripts/sim", 2, "which program?");
     expect("scripts/sim --mode fast true", 2, "--mode fast");
     expect("scripts/sim --mode", 2, "--mode needs a value");
+    expect("scripts/sim --report=yes true", 2, "--report takes no value");
+    expect("scripts/sim --trace= true", 2, "--trace= needs a file");
     expect("scripts/sim --machine a/b true", 2, "--machine a/b");
     expect("scripts/sim --frobnicate true", 2, "unknown option --frobnicate");
     expect("scripts/sim /nonexistent/program 2>&1; test $? = 127 && echo right", 0, "right");
