@@ -41,6 +41,7 @@ END
 program "$work/server" <<END
 #!/bin/bash
 echo "\$*" >$work/server-arguments
+echo \$\$ >$work/server-pid
 echo ready >&2
 exec sleep 1000
 END
@@ -124,6 +125,24 @@ kill -TERM $pid
 wait $pid
 expect "  and SIGTERM ends it" $? 130
 check "  nothing is left" nothing_left
+
+# Killed the hard way, it cannot clean up; but what it has started ends, too.
+printf '%s\n' "echo \$\$ >$work/guest-pid; exec sleep 1000" >"$work/guest"
+rm -f "$work/guest-pid" "$work/server-pid"
+"${vm_command[@]}" >/dev/null 2>&1 &
+pid=$!
+check "a guest starts" within 20 [ -s "$work/guest-pid" ]
+kill -KILL $pid
+wait $pid 2>/dev/null
+runs() { grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null; } # one that nobody waits for may be left as a zombie
+if setpriv --pdeathsig TERM true 2>/dev/null; then
+    for who in guest server; do
+        check "  and SIGKILL ends its $who" within 20 not runs "$(cat "$work/$who-pid")"
+    done
+else
+    kill "$(cat "$work/guest-pid")" "$(cat "$work/server-pid")"
+fi
+rm -rf "$TMPDIR"/vm.*
 
 # ---- What the guest is given ----
 
