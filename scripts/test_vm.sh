@@ -154,6 +154,8 @@ check "both NICs are there, each on a socket of the server's" bash -c "
 check "the IOMMU comes before them" grep -E 'intel-iommu.*vfio-user-pci' "$work/arguments"
 for script in scripts/vm-guest/{init,*.sh,checks/*.sh}; do check "$script is well formed" bash -n "$script"; done
 
+check "a file is where the caller is" bash -c "cd $work && PATH=$work/bin:\$PATH $PWD/scripts/vm --programs programs --server server"
+
 # ---- The reporting functions ----
 
 counted() { (passed=0 failed=0; "$@" >/dev/null; echo "$passed $failed"); }
