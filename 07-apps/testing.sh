@@ -3,7 +3,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 export SIM82599_MACHINE=apps-$$
-directory=$(mktemp -d) && trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$directory" "/dev/shm/sim82599-$(id -u)-apps-$$"' EXIT
+directory=$(mktemp -d) || exit 2
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$directory" "/dev/shm/sim82599-$(id -u)-apps-$$"' EXIT
 passed=0 failed=0 skipped=0
 
 # skip WHY: what cannot be tried here. Where everything is to be tried, that is a failure.
