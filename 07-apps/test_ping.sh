@@ -37,11 +37,14 @@ fi
 try 7 'answers for 192.0.2.100' scripts/ping sh -c 'exit 7'  # the command's own exit code
 
 # It is killed, and nobody is left in its network: the pipe ends when all have ended who could write to it.
-exec 3< <(exec scripts/ping sleep 1 2>&1)
-pid=$!
-timeout 30 grep -q 'answers for' <&3
-kill -TERM $pid
-if timeout 30 cat <&3 >"$directory/out"; then ok; else not_ok "somebody goes on when scripts/ping has been killed"; fi
+for signal in TERM KILL; do
+    if [ $signal = KILL ] && ! setpriv --pdeathsig TERM true 2>/dev/null; then continue; fi
+    exec 3< <(TMPDIR=$directory exec scripts/ping sleep 1 2>&1)  # SIGKILL leaves a directory
+    pid=$!
+    timeout 30 grep -q 'answers for' <&3
+    kill -$signal $pid
+    if timeout 30 cat <&3 >"$directory/out"; then ok; else not_ok "somebody goes on when scripts/ping has got SIG$signal"; fi
+done
 
 if have ping iputils-ping; then
     pings '^3 packets transmitted, 3 received'  # both pings of `make ping`
