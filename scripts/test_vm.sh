@@ -84,7 +84,8 @@ refuses "--seconds soon: not a number" --seconds soon
 refuses "--seconds needs a value" --seconds
 refuses "no $work/missing: run make" --server "$work/missing"
 refuses "no $work/missing: run make" --programs "$work/missing"
-refuses "/bin/false did not start" --server /bin/false
+refuses "/bin/false did not start" --server /bin/false --kernel-log "$work/kernel.log"
+check "  and nothing else: no guest has said anything yet" not grep kernel.log "$work/said"
 refuses "needs a terminal" --shell </dev/null
 
 without() { # FILE TEXT: what it says if this machine lacks a file
