@@ -86,6 +86,9 @@ static int print_device(const struct vfio_device *device) {
     if (!error) error = vfio_config_read(device, PCI_DEVICE_ID, &model, sizeof model);
     if (!error) error = vfio_config_read(device, PCI_REVISION_ID, &revision, sizeof revision);
     if (error) return error;
+    if (vendor == 0xffff)
+        return log_error(-ENODEV, "%s: its configuration space reads as all ones; the device does not answer",
+                         device->address);
     bool is_82599 = vendor == IXGBE_VENDOR_ID && model == IXGBE_DEVICE_ID;
     printf("%s, in IOMMU group %d, which is viable\n", device->address, vfio_device_group(device));
     printf("    device  %04x:%04x revision %02x%s\n", vendor, model, revision,
