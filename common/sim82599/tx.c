@@ -160,6 +160,8 @@ static void insert_l4_sum(const struct offload *offload, uint8_t *frame, uint32_
     put16(frame + at, sum == 0 && !tcp ? 0xffff : sum);
 }
 
+// 7.2.4.4: the sum over the IP header takes in what stands in the checksum field, so a driver has cleared it, or left
+// what makes up for bytes that are in IPLEN and not in the header: Linux's, for packets in tunnels.
 static void insert_sums(const struct offload *offload, uint8_t *frame, uint32_t length) {
     if (offload->legacy_sum && offload->sum_start < length && offload->sum_at + 2 <= length) {
         uint64_t sum = checksum_add(frame + offload->sum_start, length - offload->sum_start, 0);
@@ -168,7 +170,6 @@ static void insert_sums(const struct offload *offload, uint8_t *frame, uint32_t 
     if (offload->l4) insert_l4_sum(offload, frame, length);
     if (offload->ip && offload->mac_length + offload->ip_length <= length && offload->ip_length >= 20) {
         uint8_t *ip = frame + offload->mac_length;
-        put16(ip + 10, 0);
         put16(ip + 10, (uint16_t)~checksum_fold(checksum_add(ip, offload->ip_length, 0)));
     }
 }
