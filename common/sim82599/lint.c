@@ -64,8 +64,12 @@ struct queue {
     struct shadow *shadow;
     // Transmit: the packet that is being fetched, and what has been said since the queue was enabled.
     bool in_packet, has_crc, segmented, legacy;
-    uint32_t packet_length, payload_length;
-    uint8_t contexts;       // bit n: context n has been given
+    uint32_t packet_length, options;
+    uint8_t contexts;  // bit n: context n has been given
+    struct {
+        uint32_t headers;  // bytes
+        bool ipv4;
+    } context[8];
     uint32_t since_report;  // descriptors since the last RS
 };
 
@@ -582,8 +586,27 @@ void lint_queue_disabled(struct sim_device *device, enum sim_ring ring, unsigned
     if (ring == SIM_RING_RX) port->waiting_since = 0;
 }
 
+static unsigned context_of(uint32_t options) { return (options & IXGBE_TXD_OPT_IDX) >> IXGBE_TXD_OPT_IDX_SHIFT; }
+
+static void judge_segmentation(struct place at, unsigned index) {
+    const struct queue *queue = at.queue;
+    unsigned context = context_of(queue->options);
+    uint32_t headers = queue->context[context].headers, payload = queue->options >> IXGBE_TXD_OPT_PAYLEN_SHIFT;
+    bool ipv4 = queue->context[context].ipv4;
+    uint32_t wanted = IXGBE_TXD_OPT_TXSM | (ipv4 ? IXGBE_TXD_OPT_IXSM : 0);
+    if (!(queue->contexts >> context & 1)) return;  // which has its own rule
+    if (payload + headers != queue->packet_length)
+        say(at.port, RULE_TX_SEGMENTATION, key(at),
+            "gave %u bytes, %u of them headers, with TSE and PAYLEN %u, in TX ring %u, descriptor %u",
+            queue->packet_length, headers, payload, at.number, index);
+    if (~queue->options & wanted)
+        say(at.port, RULE_TX_SEGMENTATION, key(at), "set TSE without %s in TX ring %u, descriptor %u",
+            queue->options & IXGBE_TXD_OPT_TXSM ? "IXSM" : "TXSM", at.number, index);
+}
+
 static void judge_packet(struct place at, unsigned index) {
     struct queue *queue = at.queue;
+    uint32_t payload_length = queue->options >> IXGBE_TXD_OPT_PAYLEN_SHIFT;
     queue->in_packet = false;
     if (!queue->has_crc)
         say(at.port, RULE_TX_NO_CRC, key(at), "sent a packet without IFCS from TX ring %u, descriptor %u", at.number,
@@ -591,35 +614,48 @@ static void judge_packet(struct place at, unsigned index) {
     if (queue->packet_length < MIN_PACKET)
         say(at.port, RULE_TX_LENGTH, key(at), "sent a packet of %u bytes from TX ring %u, descriptor %u",
             queue->packet_length, at.number, index);
-    if (!queue->legacy && !queue->segmented && queue->payload_length != queue->packet_length)
+    if (!queue->legacy && !queue->segmented && payload_length != queue->packet_length)
         say(at.port, RULE_TX_LENGTH, key(at), "sent %u bytes with PAYLEN %u from TX ring %u, descriptor %u",
-            queue->packet_length, queue->payload_length, at.number, index);
+            queue->packet_length, payload_length, at.number, index);
+    if (!queue->legacy && queue->segmented) judge_segmentation(at, index);
 }
 
+// Of a packet in several descriptors the first says what is to be done.
 static void judge_data(struct place at, unsigned index, uint32_t command, uint32_t options) {
     struct queue *queue = at.queue;
-    if (!queue->in_packet) {
+    bool first = !queue->in_packet;
+    if (first) {
         queue->in_packet = true;
-        queue->has_crc = queue->segmented = queue->legacy = false;
+        queue->has_crc = command & IXGBE_TXD_CMD_IFCS;
+        queue->segmented = command & IXGBE_TXD_CMD_TSE;
+        queue->legacy = !(command & IXGBE_TXD_CMD_DEXT);
         queue->packet_length = 0;
-        queue->payload_length = options >> IXGBE_TXD_OPT_PAYLEN_SHIFT;
+        queue->options = options;
     }
     uint32_t length = command & IXGBE_TXD_CMD_LENGTH;
     if (length == 0)
         say(at.port, RULE_TX_LENGTH, key(at), "gave TX ring %u a descriptor of length 0, number %u", at.number,
             index);
     queue->packet_length += length;
-    queue->has_crc |= (command & IXGBE_TXD_CMD_IFCS) != 0;
-    queue->segmented |= (command & IXGBE_TXD_CMD_TSE) != 0;
-    queue->legacy |= !(command & IXGBE_TXD_CMD_DEXT);
     bool offload = command & (IXGBE_TXD_CMD_TSE | IXGBE_TXD_CMD_VLE) ||
                    options & (IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM | IXGBE_TXD_OPT_CC);
-    unsigned context = (options & IXGBE_TXD_OPT_IDX) >> IXGBE_TXD_OPT_IDX_SHIFT;
-    if (!queue->legacy && offload && !(queue->contexts >> context & 1))
+    unsigned context = context_of(options);
+    if (first && !queue->legacy && offload && !(queue->contexts >> context & 1))
         say(at.port, RULE_OFFLOAD_WITHOUT_CONTEXT, key(at),
             "asked for an offload with context %u in TX ring %u, descriptor %u, and has never given that context",
             context, at.number, index);
     if (command & IXGBE_TXD_CMD_EOP) judge_packet(at, index);
+}
+
+static void remember_context(struct queue *queue, const void *bytes) {
+    struct ixgbe_tx_context_desc context;
+    memcpy(&context, bytes, sizeof context);
+    unsigned index = (context.segmentation & IXGBE_TXC_IDX) >> IXGBE_TXC_IDX_SHIFT;
+    queue->contexts |= (uint8_t)(1u << index);
+    queue->context[index].ipv4 = context.command & IXGBE_TXC_IPV4;
+    queue->context[index].headers = (context.header_lengths & IXGBE_TXC_IPLEN) +
+                                    ((context.header_lengths & IXGBE_TXC_MACLEN) >> IXGBE_TXC_MACLEN_SHIFT) +
+                                    ((context.segmentation & IXGBE_TXC_L4LEN) >> IXGBE_TXC_L4LEN_SHIFT);
 }
 
 static void judge_transmit(struct place at, unsigned index, const void *bytes) {
@@ -635,8 +671,7 @@ static void judge_transmit(struct place at, unsigned index, const void *bytes) {
     if (!(command & IXGBE_TXD_CMD_DEXT) || type == IXGBE_TXD_CMD_DTYP_DATA) {
         judge_data(at, index, command, descriptor.read.options);
     } else if (type == IXGBE_TXD_CMD_DTYP_CONTEXT) {
-        uint32_t word = descriptor.read.options;  // the place of ixgbe_tx_context_desc.segmentation
-        queue->contexts |= (uint8_t)(1u << ((word & IXGBE_TXC_IDX) >> IXGBE_TXC_IDX_SHIFT));
+        remember_context(queue, bytes);
     } else {
         say(at.port, RULE_TX_TYPE, key(at), "gave TX ring %u a descriptor with DTYP %u, number %u", at.number,
             type >> 20, index);

@@ -450,6 +450,39 @@ static void send_one(uint32_t command, uint32_t length, uint32_t options) {
 static void tx_type(void) { send_one((TX_COMMAND & ~(uint32_t)IXGBE_TXD_CMD_DTYP) | 5 << 20, FRAME, 0); }
 static void tx_length(void) { send_one(TX_COMMAND, FRAME, 1 << IXGBE_TXD_OPT_PAYLEN_SHIFT); }
 static void tx_no_crc(void) { send_one(TX_COMMAND & ~(uint32_t)IXGBE_TXD_CMD_IFCS, FRAME, 0); }
+static void tx_no_crc_in_the_first(void) {
+    all_up();
+    tx_put(0, TX_COMMAND & ~(uint32_t)(IXGBE_TXD_CMD_IFCS | IXGBE_TXD_CMD_EOP), FRAME, 0);
+    ((union ixgbe_tx_desc *)at(TX_RING))->read.options = 2 * FRAME << IXGBE_TXD_OPT_PAYLEN_SHIFT;
+    tx_put(1, TX_COMMAND, FRAME, 0);
+    set(IXGBE_TDT, 2);
+}
+
+// 1000 bytes in segments of 500, behind 14 + 20 + 20 bytes of headers.
+static void send_segments(uint32_t payload_length, uint32_t options) {
+    const struct ixgbe_tx_context_desc context = {
+        .header_lengths = 14 << IXGBE_TXC_MACLEN_SHIFT | 20,
+        .command = IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_CONTEXT | IXGBE_TXC_IPV4 | IXGBE_TXC_L4T_TCP,
+        .segmentation = 500u << IXGBE_TXC_MSS_SHIFT | 20 << IXGBE_TXC_L4LEN_SHIFT,
+    };
+    union ixgbe_tx_desc *ring = at(TX_RING);
+    memcpy(&ring[0], &context, sizeof context);
+    ring[1].read.iova = buffer(1);
+    ring[1].read.command = TX_COMMAND | IXGBE_TXD_CMD_TSE | 1054;
+    ring[1].read.options = options | payload_length << IXGBE_TXD_OPT_PAYLEN_SHIFT;
+    set(IXGBE_TDT, 2);
+}
+
+enum { BOTH_SUMS = IXGBE_TXD_OPT_IXSM | IXGBE_TXD_OPT_TXSM };
+static void right_segments(void) {
+    all_up();
+    send_segments(1000, BOTH_SUMS);
+    if (frames_sent != 2) fprintf(stderr, "%u frames on the wire, not 2\n", frames_sent);
+}
+static void segments_with_headers_in_paylen(void) { all_up(), send_segments(1054, BOTH_SUMS); }
+static void segments_without_l4_sum(void) { all_up(), send_segments(1000, IXGBE_TXD_OPT_IXSM); }
+static void segments_without_ip_sum(void) { all_up(), send_segments(1000, IXGBE_TXD_OPT_TXSM); }
+
 static void tx_packet_open(void) { send_one(TX_COMMAND & ~(uint32_t)IXGBE_TXD_CMD_EOP, FRAME, 0); }
 static void offload_without_context(void) { send_one(TX_COMMAND, FRAME, IXGBE_TXD_OPT_IXSM); }
 
@@ -571,6 +604,7 @@ static const struct {
     {"tx-type", tx_type},
     {"tx-length", tx_length},
     {"tx-no-crc", tx_no_crc},
+    {"tx-segmentation", segments_with_headers_in_paylen},
     {"tx-packet-open", tx_packet_open},
     {"offload-without-context", offload_without_context},
     {"no-report-status", no_report_status},
@@ -649,10 +683,14 @@ int main(void) {
     test_silent("a right driver", right_driver);
     test_silent("other drivers", other_drivers);
     test_silent("threaded mode", threaded);
+    test_silent("segments", right_segments);
     for (unsigned i = 0; i < sizeof breaking / sizeof breaking[0]; i++) test_rule(breaking[i].rule, breaking[i].run);
     test_rule("reset-while-unmasked", reset_while_a_high_vector_is_unmasked);
     test_rule("reset-while-running", reset_while_mastering_the_bus);
     test_rule("counter-halves", counter_halves_of_a_queue);
+    test_rule("tx-no-crc", tx_no_crc_in_the_first);
+    test_rule("tx-segmentation", segments_without_l4_sum);
+    test_rule("tx-segmentation", segments_without_ip_sum);
     test_rule("no-such-register", counted_not_repeated);
     const char *text = heard(access_widths_of_all_kinds);
     CHECK_EQ(messages(text), 3);

@@ -217,7 +217,7 @@ static void check_segment(struct bench *bench, bool v6, unsigned n, uint32_t off
     CHECK(right);
 }
 
-static void segment(struct bench *bench, bool v6, uint32_t payload, uint32_t mss) {
+static void segment_with(struct bench *bench, bool v6, uint32_t payload, uint32_t mss, uint32_t options) {
     uint32_t header = 14 + (v6 ? 40 : 20) + 20;
     make_tso(tx_buffer(bench, 1), v6, payload);
     put_context(bench, 0, 14 << 9 | (v6 ? 40 : 20), (v6 ? 0 : IXGBE_TXC_IPV4) | IXGBE_TXC_L4T_TCP,
@@ -226,9 +226,13 @@ static void segment(struct bench *bench, bool v6, uint32_t payload, uint32_t mss
         .read = {
             IOVA_BASE + TX_BUFFERS + SIM_MAX_FRAME,
             (header + payload) | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | IXGBE_TXD_CMD_TSE | WHOLE,
-            payload << IXGBE_TXD_OPT_PAYLEN_SHIFT | IXGBE_TXD_OPT_TXSM | (v6 ? 0 : IXGBE_TXD_OPT_IXSM),
+            payload << IXGBE_TXD_OPT_PAYLEN_SHIFT | options,
         }};
     wr(bench, IXGBE_TDT, 2);
+}
+
+static void segment(struct bench *bench, bool v6, uint32_t payload, uint32_t mss) {
+    segment_with(bench, v6, payload, mss, IXGBE_TXD_OPT_TXSM | (v6 ? 0 : IXGBE_TXD_OPT_IXSM));
 }
 
 static void test_segmentation(void) {
@@ -269,6 +273,19 @@ static void test_segments_keep_the_flags_of_the_registers(void) {
     CHECK_EQ(sent(bench, 0)->bytes[14 + 20 + 13], 0x99);
     CHECK_EQ(sent(bench, 1)->bytes[14 + 20 + 13], 0x10);
     CHECK_EQ(sent(bench, 2)->bytes[14 + 20 + 13], 0x89);
+    bench_destroy(bench);
+}
+
+// TSE alone inserts no checksums.
+static void test_segments_get_the_checksums_that_are_asked_for(void) {
+    struct bench *bench = bench_running();
+    hush(true);
+    segment_with(bench, false, 4000, 1460, IXGBE_TXD_OPT_TXSM);
+    hush(false);
+    const uint8_t *ip = sent(bench, 0)->bytes + 14;
+    CHECK_EQ(bench->sent_count, 3);
+    CHECK_EQ(ip[10] << 8 | ip[11], 0);
+    CHECK_EQ(slow_sum(ip + 20, 1480, pseudo_v4(ip, 6, 1480)), 0xffff);
     bench_destroy(bench);
 }
 
@@ -539,6 +556,7 @@ int main(void) {
     test_segmentation();
     test_segmentation_goes_on_when_the_wire_is_free();
     test_segments_keep_the_flags_of_the_registers();
+    test_segments_get_the_checksums_that_are_asked_for();
     test_one_segment_is_the_last();
     test_many_small_segments();
     test_segmentation_that_makes_no_sense();

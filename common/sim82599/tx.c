@@ -248,10 +248,7 @@ static uint32_t build(struct sim_device *device, const struct offload *offload, 
     memcpy(frame, packet->bytes, header);
     memcpy(frame + header, packet->bytes + header + packet->sent, *payload);
     adjust_headers(device, offload, frame, *payload, *payload == left);
-    struct offload sums = *offload;
-    sums.l4 = true;
-    sums.ip = offload->ipv4;
-    insert_sums(&sums, frame, header + *payload);
+    insert_sums(offload, frame, header + *payload);
     return header + *payload;
 }
 
