@@ -123,19 +123,21 @@ static void begin(struct sim_device *device, struct engine *engine, struct queue
     }
 }
 
-// DD must be seen after everything else, so the half that holds it is written last.
+// DD must be seen after everything else, so the half that holds it is written last. What is known about the frame
+// goes into the descriptor of its last piece; the others have a length and DD (7.1.6.2).
 static INLINE void write_back(struct engine *engine, uint64_t *descriptor, const struct frame *frame, uint32_t length,
                               bool last) {
-    uint64_t low, high;
-    uint32_t status = frame->status | IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP;
-    if (!last) status &= ~(uint32_t)(IXGBE_RXD_STATUS_EOP | IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E);
-    if (engine->legacy) {
-        uint64_t errors = status >> 24 & (IXGBE_RXD_LEGACY_ERROR_IPE | IXGBE_RXD_LEGACY_ERROR_L4E);
-        low = descriptor[0];
-        high = (uint64_t)frame->vlan << 48 | errors << 40 | (uint64_t)(status & 0xff) << 32 | length;
-    } else {
+    uint64_t low = 0, high = IXGBE_RXD_STATUS_DD;
+    if (last) {
         low = (uint64_t)frame->hash << 32 | frame->info;
-        high = (uint64_t)frame->vlan << 48 | (uint64_t)length << 32 | status;
+        high = (uint64_t)frame->vlan << 48 | (frame->status | IXGBE_RXD_STATUS_DD | IXGBE_RXD_STATUS_EOP);
+    }
+    if (engine->legacy) {
+        uint64_t errors = high >> 24 & (IXGBE_RXD_LEGACY_ERROR_IPE | IXGBE_RXD_LEGACY_ERROR_L4E);
+        low = descriptor[0];
+        high = (high >> 48) << 48 | errors << 40 | (high & 0xff) << 32 | length;
+    } else {
+        high |= (uint64_t)length << 32;
     }
     descriptor[0] = low;
     __atomic_store_n(&descriptor[1], high, __ATOMIC_RELEASE);

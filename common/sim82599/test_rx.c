@@ -141,6 +141,13 @@ static void test_jumbo_frames_fill_several_buffers(void) {
         CHECK_EQ(!!(rx_descriptor(bench, 0, i)->wb.status_error & IXGBE_RXD_STATUS_EOP), i == 4);
         CHECK(memcmp(rx_buffer(bench, 0, i), frame + i * 2048, length) == 0);
     }
+    for (unsigned i = 0; i < 4; i++) {  // all else is said with the last piece
+        CHECK_EQ(rx_descriptor(bench, 0, i)->wb.info, 0);
+        CHECK_EQ(rx_descriptor(bench, 0, i)->wb.rss_hash, 0);
+        CHECK_EQ(rx_descriptor(bench, 0, i)->wb.status_error, IXGBE_RXD_STATUS_DD);
+    }
+    CHECK_EQ(rx_descriptor(bench, 0, 4)->wb.info, IXGBE_RXD_INFO_IPV4 | IXGBE_RXD_INFO_UDP);
+    CHECK_EQ(rx_descriptor(bench, 0, 4)->wb.rss_hash, 0x1234);  // the IP packet's identification
     receive_udp(bench, 9015);
     CHECK_EQ(rd(bench, IXGBE_ROC), 1);
     CHECK_EQ(rd(bench, IXGBE_RDH), 5);
