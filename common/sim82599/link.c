@@ -73,5 +73,6 @@ uint32_t links_read(struct sim_device *device, uint32_t offset, uint32_t value) 
 bool sim_laser_on(const struct sim_device *device) { return !(reg(device, IXGBE_ESDP) & IXGBE_ESDP_SDP3_DATA); }
 
 bool sim_receiver_open(const struct sim_device *device) {
-    return device->link == LINK_UP && reg(device, IXGBE_RXCTRL) & IXGBE_RXCTRL_RXEN;
+    return device->link == LINK_UP && reg(device, IXGBE_RXCTRL) & IXGBE_RXCTRL_RXEN &&
+           !(reg(device, IXGBE_SECRXCTRL) & IXGBE_SECRXCTRL_RX_DIS);
 }

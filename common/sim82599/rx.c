@@ -308,7 +308,8 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
     if (device->intake_stale) intake_refresh(device);
     if (!device->intake.open) {
         for (unsigned i = 0; sim_observed && i < count; i++) {
-            observe_dropped(device, "receiver is off (RXCTRL.RXEN) or there is no link", frames[i].length);
+            observe_dropped(device, "receiver is off (RXCTRL.RXEN, SECRXCTRL.RX_DIS) or there is no link",
+                            frames[i].length);
         }
         return count;
     }

@@ -79,7 +79,8 @@ void sim_receive(struct sim_device *device, const void *frame, uint32_t length);
 unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite);
 bool sim_pause_wanted(const struct sim_device *device);
 bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this port obeys a PAUSE
-bool sim_receiver_open(const struct sim_device *device);   // RXCTRL.RXEN and link up: a frame would be looked at
+// RXCTRL.RXEN set, SECRXCTRL.RX_DIS not, and link up: a frame would be looked at.
+bool sim_receiver_open(const struct sim_device *device);
 bool sim_laser_on(const struct sim_device *device);  // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier
 
 // What has gone through the port since sim_create, whatever a driver has read or reset meanwhile. Bytes as the MAC

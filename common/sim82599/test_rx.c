@@ -410,6 +410,12 @@ static void test_a_closed_receiver_counts_nothing(void) {
     CHECK(sim_receiver_open(bench->device));
     receive_udp(bench, 60);
     CHECK_EQ(rd(bench, IXGBE_TPR), 1);
+    set_bits(bench, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);  // and the way through the security block
+    receive_udp(bench, 60);
+    CHECK(!done(bench, 0, 1));
+    wr(bench, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_SECRX_DIS);
+    receive_udp(bench, 60);
+    CHECK(done(bench, 0, 1));
     bench_destroy(bench);
 }
 

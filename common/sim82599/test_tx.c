@@ -388,13 +388,20 @@ static void test_nothing_leaves_while_something_is_off(void) {
     pass_us(bench, 20000);
     CHECK_EQ(bench->sent_count, 1);
 
+    set_bits(bench, IXGBE_SECTXCTRL, IXGBE_SECTXCTRL_TX_DIS);
+    put_data(bench, 1, 60, WHOLE, 0);
+    wr(bench, IXGBE_TDT, 2);
+    CHECK_EQ(bench->sent_count, 1);
+    wr(bench, IXGBE_SECTXCTRL, IXGBE_SECTXCTRL_SECTX_DIS);
+    CHECK_EQ(bench->sent_count, 2);
+
     wr(bench, IXGBE_TXDCTL, 0);
     while (rd(bench, IXGBE_TXDCTL) & IXGBE_TXDCTL_ENABLE) continue;
-    put_data(bench, 1, 60, WHOLE, 0);
+    put_data(bench, 2, 60, WHOLE, 0);
     hush(true);
-    wr(bench, IXGBE_TDT, 2);
+    wr(bench, IXGBE_TDT, 3);
     hush(false);
-    CHECK_EQ(bench->sent_count, 1);
+    CHECK_EQ(bench->sent_count, 2);
     bench_destroy(bench);
 }
 

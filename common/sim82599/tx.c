@@ -446,11 +446,16 @@ static bool serve(struct sim_device *device, struct queue *queue) {
     return true;
 }
 
+static bool transmitter_open(const struct sim_device *device) {
+    bool open = device->link == LINK_UP || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK;
+    return open && reg(device, IXGBE_DMATXCTL) & IXGBE_DMATXCTL_TE &&
+           !(reg(device, IXGBE_SECTXCTRL) & IXGBE_SECTXCTRL_TX_DIS);
+}
+
 // Without a link nothing is fetched: the packets stay where they are until there is one, or the driver resets.
 bool transmit_step(struct sim_device *device) {
     unsigned count = device->active_count[SIM_RING_TX];
-    bool open = device->link == LINK_UP || reg(device, IXGBE_HLREG0) & IXGBE_HLREG0_LPBK;
-    if (!count || !open || !(reg(device, IXGBE_DMATXCTL) & IXGBE_DMATXCTL_TE) || !dma_allowed(device)) return false;
+    if (!count || !transmitter_open(device) || !dma_allowed(device)) return false;
     bool moved = false;
     unsigned first = device->next_tx++;
     for (unsigned i = 0; i < count; i++) {
