@@ -4,6 +4,8 @@
 // counts in one of 16 sets of counters; which one says RQSMR and TQSM: after reset all queues share the first.
 #include "core.h"
 
+enum { ALL_SETS = 16 };  // of RXDSTATCTRL.QSEL
+
 void count(struct sim_device *device, uint32_t offset, uint32_t n) {
     uint32_t value = reg(device, offset);
     reg_set(device, offset, value + n < value ? UINT32_MAX : value + n);
@@ -76,9 +78,11 @@ static uint32_t set_of(const struct sim_device *device, uint32_t map, unsigned q
 }
 
 void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes) {
-    uint32_t set = set_of(device, IXGBE_RQSMR, queue);
+    uint32_t set = set_of(device, IXGBE_RQSMR, queue),
+             chosen = reg(device, IXGBE_RXDSTATCTRL) & IXGBE_RXDSTATCTRL_QSEL;
     count(device, IXGBE_REG(QPRC, set), frames);
     count_bytes(device, IXGBE_REG(QBRC_L, set), IXGBE_REG(QBRC_H, set), bytes, 0);
+    if (chosen != set && chosen < ALL_SETS) return;
     count(device, IXGBE_RXDGPC, frames);
     count_bytes(device, IXGBE_RXDGBCL, IXGBE_RXDGBCH, bytes, 0);
 }

@@ -87,6 +87,23 @@ static void test_counters(void) {
     bench_destroy(bench);
 }
 
+// The counters behind the receive DMA are for the queues of one counter set, or for all.
+static void test_dma_counters_follow_their_queues(void) {
+    struct bench *bench = bench_running();
+    wr(bench, IXGBE_REG(RQSMR, 0), 3);  // queue 0 counts in set 3
+    receive_udp(bench, 60);
+    CHECK_EQ(rd(bench, IXGBE_RXDGPC), 0);
+    wr(bench, IXGBE_RXDSTATCTRL, 3);
+    receive_udp(bench, 60);
+    CHECK_EQ(rd(bench, IXGBE_RXDGPC), 1);
+    wr(bench, IXGBE_RXDSTATCTRL, 0x10);
+    receive_udp(bench, 60);
+    CHECK_EQ(rd(bench, IXGBE_RXDGPC), 1);
+    CHECK_EQ(rd(bench, IXGBE_REG(QPRC, 3)), 3);
+    CHECK_EQ(rd(bench, IXGBE_RXDGBCL), 120);
+    bench_destroy(bench);
+}
+
 // A program that ends without another turn of the device's has received all of it.
 static void test_totals_are_never_behind(void) {
     struct bench *bench = bench_running();
@@ -742,6 +759,7 @@ int main(void) {
     test_a_frame_arrives();
     test_the_ring_goes_round();
     test_counters();
+    test_dma_counters_follow_their_queues();
     test_totals_are_never_behind();
     test_byte_counters_carry_into_the_high_half();
     test_wrong_sizes_are_dropped_and_counted();
