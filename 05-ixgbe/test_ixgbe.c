@@ -122,6 +122,9 @@ static void pauses_are_not_counted_as_packets(void) {
     while (!counter(b, "tx_flow_control_xoff") && clock_ns() < deadline) sleep_us(10);
     CHECK(counter(b, "tx_flow_control_xoff") > 0);
     for (uint32_t i = 0; i < FRAMES; i++) expect(LONGEST, i);
+    deadline = clock_ns() + ARRIVAL_MS * 1000000ull;
+    while (!counter(a, "rx_flow_control_xon") && clock_ns() < deadline) sleep_us(10);
+    CHECK(counter(a, "rx_flow_control_xoff") > 0 && counter(a, "rx_flow_control_xon") > 0);
     nic_read_stats(b, &stats);
     CHECK_EQ(stats.rx_packets, FRAMES);
     CHECK_EQ(stats.rx_missed, 0);

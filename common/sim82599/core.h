@@ -176,7 +176,16 @@ struct tally {
     uint32_t frames, sizes[6], multicasts, broadcasts, wrong_checksums;
 };
 
-enum timer { TIMER_RESET, TIMER_EEPROM, TIMER_DMA_READY, TIMER_LINK, TIMER_QUEUE, TIMER_INTERRUPT, TIMERS };
+enum timer {
+    TIMER_RESET,
+    TIMER_EEPROM,
+    TIMER_DMA_READY,
+    TIMER_LINK,
+    TIMER_QUEUE,
+    TIMER_INTERRUPT,
+    TIMER_PAUSE,
+    TIMERS
+};
 enum link_state { LINK_DOWN, LINK_TRAINING, LINK_UP };
 
 enum fault {
@@ -217,8 +226,10 @@ struct sim_device {
     uint64_t strange_bytes, malformed_bytes;
     struct sim_totals totals;
     struct fifo fifo;
-    bool fifo_full;  // reported
-    bool pause_wanted;
+    bool fifo_full;            // reported
+    bool pause_wanted;         // XOFF was sent, and XON is due when the FIFO is below the low-water mark
+    uint64_t paused_until_ns;  // as far as the partner knows
+    struct sim_pauses pauses_sent;
     bool rss_stale;
     uint32_t rss[36][256];  // Toeplitz: what byte b at position p adds to the hash
     bool header_split_reported;
@@ -355,6 +366,7 @@ static inline void *dma_descriptor(struct sim_device *device, enum dma_kind kind
 void receive_looped(struct sim_device *device, const struct wire_frame *frames, unsigned count);
 void receive_reset(struct sim_device *device);
 bool receive_step(struct sim_device *device);
+void pause_again(struct sim_device *device);
 void transmit_reset(struct sim_device *device);
 void transmit_queue_stopped(struct sim_device *device, unsigned queue);
 bool transmit_step(struct sim_device *device);
@@ -434,7 +446,7 @@ static inline void tally_frame(struct tally *tally, const uint8_t *bytes, uint32
 }
 void count(struct sim_device *device, uint32_t offset, uint32_t n);
 void count_tallies(struct sim_device *device);
-void count_pause_sent(struct sim_device *device, bool wanted);
+void count_pause_sent(struct sim_device *device, bool xoff);
 void count_delivered(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);
 void count_undelivered(struct sim_device *device, unsigned queue);
 void count_queue_sent(struct sim_device *device, unsigned queue, uint32_t frames, uint64_t bytes);

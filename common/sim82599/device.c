@@ -197,8 +197,9 @@ static void dma_ready(struct sim_device *device) {
 static void queue_deadline(struct sim_device *device) { device->scan = true; }
 
 static void (*const timers[TIMERS])(struct sim_device *device) = {
-    [TIMER_RESET] = reset_done, [TIMER_EEPROM] = eeprom_ready,  [TIMER_DMA_READY] = dma_ready,
-    [TIMER_LINK] = link_poll,   [TIMER_QUEUE] = queue_deadline, [TIMER_INTERRUPT] = interrupts_send,
+    [TIMER_RESET] = reset_done,  [TIMER_EEPROM] = eeprom_ready,  [TIMER_DMA_READY] = dma_ready,
+    [TIMER_LINK] = link_poll,    [TIMER_QUEUE] = queue_deadline, [TIMER_INTERRUPT] = interrupts_send,
+    [TIMER_PAUSE] = pause_again,
 };
 
 static void run_timers(struct sim_device *device) {

@@ -30,6 +30,9 @@ struct machine_ring {
 };
 
 struct machine_port {
+    // PAUSE frames that the port has sent, whoever owned it.
+    _Alignas(64) _Atomic uint32_t xon;
+    _Atomic uint32_t xoff;
     // The flags above in the lower half; the upper half counts claims, so that a dead owner's flags cannot be
     // mistaken for its successor's.
     _Alignas(64) _Atomic uint64_t state;

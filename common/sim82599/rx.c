@@ -15,6 +15,7 @@
 void receive_reset(struct sim_device *device) {
     device->fifo.read = device->fifo.write = device->fifo.used = 0;
     device->fifo_full = device->pause_wanted = false;
+    device->paused_until_ns = 0;
 }
 
 static struct frame *fifo_first(const struct fifo *fifo) {
@@ -42,11 +43,26 @@ static void fifo_pop(struct fifo *fifo) {
     if (fifo->read >= FIFO_BYTES) fifo->read = 0;
 }
 
-// 3.7.7.3.2: above the high-water mark this port asks its partner to pause, until it is below the low one.
+// 3.7.7.3.2: above the high-water mark this port asks its partner to pause for a time (XOFF), and asks again before
+// the time is over if FCRTV says when. Below the low one it lets the partner go on (XON), if software wants that.
+static uint64_t quanta_ns(uint32_t quanta) { return quanta * UINT64_C(512) / 10; }  // of 512 bits, at 10 Gbit/s
+
+static void send_pause(struct sim_device *device, bool xoff) {
+    uint32_t quanta = field(reg(device, IXGBE_FCTTV), IXGBE_FCTTV_TTV0), again = reg(device, IXGBE_FCRTV) & 0xffff;
+    device->paused_until_ns = xoff ? device->now_ns + quanta_ns(quanta) : 0;
+    if (xoff && again) timer_start(device, TIMER_PAUSE, quanta_ns(again));
+    count_pause_sent(device, xoff);
+}
+
+void pause_again(struct sim_device *device) {
+    if (device->pause_wanted) send_pause(device, true);
+}
+
 static void set_pause(struct sim_device *device, bool wanted) {
     device->pause_wanted = wanted;
-    count_pause_sent(device, wanted);
-    observe_event(device, wanted ? "XOFF sent" : "XON sent");
+    if (!wanted && !(reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_XONE)) return;
+    send_pause(device, wanted);
+    observe_event(device, wanted ? "XOFF sent" : "XON sent");  // but not each time that it is said again
 }
 
 static inline void watch_watermarks(struct sim_device *device) {
@@ -57,7 +73,7 @@ static inline void watch_watermarks(struct sim_device *device) {
     }
 }
 
-bool sim_pause_wanted(const struct sim_device *device) { return device->pause_wanted; }
+bool sim_pause_wanted(const struct sim_device *device) { return device->now_ns < device->paused_until_ns; }
 bool sim_pause_honoured(const struct sim_device *device) { return reg(device, IXGBE_MFLCN) & IXGBE_MFLCN_RFCE; }
 
 static void lost_at_entry(struct sim_device *device, uint32_t length) {
@@ -317,7 +333,7 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
     if (device->fifo.used) straight = false;
     if (straight) rest(engines);
     unsigned taken = 0;
-    for (; taken < count && !(polite && device->pause_wanted); taken++) {
+    for (; taken < count && !(polite && sim_pause_wanted(device)); taken++) {
         const uint8_t *bytes = frames[taken].bytes;
         uint32_t length = frames[taken].length;
         if (!filter_takes(device, bytes, length)) continue;

@@ -71,14 +71,21 @@ uint64_t sim_next_timer_ns(const struct sim_device *device);
 void sim_function_reset(struct sim_device *device);
 
 // From the wire: a frame without CRC has arrived. The port filters it, puts it into its receive FIFO, or counts why
-// not. sim_pause_wanted: the FIFO is above its high-water mark and this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), so
-// a polite link partner holds its next frame back.
+// not. sim_pause_wanted: the FIFO is above its high-water mark, this port sends PAUSE (FCCFG.TFCE, 3.7.7.3.2), and
+// the time that it has asked for is not over, so a polite link partner holds its next frame back.
 void sim_receive(struct sim_device *device, const void *frame, uint32_t length);
 // The same for many that have come together. A polite partner stops when it is asked to pause; returns how many
 // frames it has sent until then.
 unsigned sim_receive_burst(struct sim_device *device, const struct wire_frame *frames, unsigned count, bool polite);
 bool sim_pause_wanted(const struct sim_device *device);
 bool sim_pause_honoured(const struct sim_device *device);  // MFLCN.RFCE: this port obeys a PAUSE
+// PAUSE frames are not carried by the wire, only counted: those that the port has sent since sim_create, and what has
+// arrived at the other end of the wire. XOFF asks to pause, XON to go on.
+struct sim_pauses {
+    uint32_t xon, xoff;
+};
+struct sim_pauses sim_pauses_sent(const struct sim_device *device);
+void sim_pauses_received(struct sim_device *device, struct sim_pauses pauses);
 // RXCTRL.RXEN set, SECRXCTRL.RX_DIS not, and link up: a frame would be looked at.
 bool sim_receiver_open(const struct sim_device *device);
 bool sim_laser_on(const struct sim_device *device);  // ESDP SDP3 as SFP+ TX_DISABLE; off: the partner sees no carrier

@@ -66,11 +66,30 @@ void count_tallies(struct sim_device *device) {
 
 // The MAC makes PAUSE frames by itself, of 64 bytes, and counts them with the others that it sends. Linux's driver
 // and DPDK's take them off again.
-void count_pause_sent(struct sim_device *device, bool wanted) {
+void count_pause_sent(struct sim_device *device, bool xoff) {
     static const uint32_t counters[] = {IXGBE_GPTC, IXGBE_TPT, IXGBE_MPTC, IXGBE_PTC64};
     for (unsigned i = 0; i < sizeof counters / sizeof *counters; i++) count(device, counters[i], 1);
-    count(device, wanted ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
+    count(device, xoff ? IXGBE_LXOFFTXC : IXGBE_LXONTXC, 1);
     count_bytes(device, IXGBE_GOTCL, IXGBE_GOTCH, 60, 1);
+    if (xoff) {
+        device->pauses_sent.xoff++;
+    } else {
+        device->pauses_sent.xon++;
+    }
+}
+
+struct sim_pauses sim_pauses_sent(const struct sim_device *device) {
+    return device->pauses_sent;
+}
+
+// Those that arrive stay in the MAC: they count as packets, but not as good ones.
+void sim_pauses_received(struct sim_device *device, struct sim_pauses pauses) {
+    uint32_t frames = pauses.xon + pauses.xoff;
+    if (!sim_receiver_open(device) || !sim_pause_honoured(device)) return;
+    count(device, IXGBE_LXONRXCNT, pauses.xon);
+    count(device, IXGBE_LXOFFRXCNT, pauses.xoff);
+    count(device, IXGBE_TPR, frames);
+    count_bytes(device, IXGBE_TORL, IXGBE_TORH, 60 * (uint64_t)frames, frames);
 }
 
 static uint32_t set_of(const struct sim_device *device, uint32_t map, unsigned queue) {

@@ -80,7 +80,9 @@ static inline void open_receiver(struct port *port) {
 // Frames that are 802.3x-paused instead of lost, in both directions.
 static inline void agree_on_pause(struct port *port) {
     set(port, IXGBE_FCRTH, (256 * 1024) | IXGBE_FCRTH_FCEN);
-    set(port, IXGBE_FCRTL, 128 * 1024);
+    set(port, IXGBE_FCRTL, (128 * 1024) | IXGBE_FCRTL_XONE);
+    set(port, IXGBE_FCTTV, 0xffff);
+    set(port, IXGBE_FCRTV, 0x7fff);
     set(port, IXGBE_FCCFG, 1u << IXGBE_FCCFG_TFCE_SHIFT);
     set(port, IXGBE_MFLCN, IXGBE_MFLCN_RFCE);
 }

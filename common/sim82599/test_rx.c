@@ -701,11 +701,16 @@ static void test_a_buffer_across_two_mappings(void) {
     bench_destroy(bench);
 }
 
-static void test_pause_between_the_watermarks(void) {
-    struct bench *bench = bench_running();
+static void agree_to_send_pause(struct bench *bench, uint32_t quanta) {
     wr(bench, IXGBE_FCCFG, 1 << IXGBE_FCCFG_TFCE_SHIFT);
     wr(bench, IXGBE_FCRTH, IXGBE_FCRTH_FCEN | 0x8000);
     wr(bench, IXGBE_FCRTL, IXGBE_FCRTL_XONE | 0x4000);
+    wr(bench, IXGBE_FCTTV, quanta);
+}
+
+static void test_pause_between_the_watermarks(void) {
+    struct bench *bench = bench_running();
+    agree_to_send_pause(bench, 0xffff);
     for (unsigned i = 0; i < RING_SIZE - 1; i++) receive_udp(bench, 1514);
     CHECK(!sim_pause_wanted(bench->device));
     unsigned held = 0;
@@ -729,13 +734,64 @@ static void test_pause_between_the_watermarks(void) {
     bench_destroy(bench);
 }
 
+// The partner waits for as long as it was asked to, 512 bits a quantum, and is asked again in time if software wants
+// that. Linux's driver tells a partner that pauses from a transmitter that hangs by these frames.
+static void test_pause_ends_and_is_renewed(void) {
+    struct bench *bench = bench_running();
+    agree_to_send_pause(bench, 1000);  // 51.2 us
+    for (unsigned i = 0; i < RING_SIZE + 60; i++) receive_udp(bench, 1514);
+    CHECK(sim_pause_wanted(bench->device));
+    pass_us(bench, 40);
+    CHECK(sim_pause_wanted(bench->device));
+    pass_us(bench, 20);
+    CHECK(!sim_pause_wanted(bench->device));
+    CHECK_EQ(rd(bench, IXGBE_LXOFFTXC), 1);
+    refill(bench, RING_SIZE - 4);
+    CHECK_EQ(rd(bench, IXGBE_LXONTXC), 1);
+
+    wr(bench, IXGBE_FCRTV, 500);
+    wr(bench, IXGBE_FCRTL, 0x4000);
+    for (unsigned i = 0; i < 60; i++) receive_udp(bench, 1514);
+    for (unsigned i = 0; i < 100; i++) {
+        CHECK(sim_pause_wanted(bench->device));
+        pass_us(bench, 10);
+    }
+    uint32_t renewed = rd(bench, IXGBE_LXOFFTXC);
+    CHECK(renewed >= 38 && renewed <= 41);
+    refill(bench, RING_SIZE - 6);
+    CHECK(sim_pause_wanted(bench->device));  // no XON was asked for
+    pass_us(bench, 60);
+    CHECK(!sim_pause_wanted(bench->device));
+    CHECK_EQ(rd(bench, IXGBE_LXONTXC), 0);
+
+    agree_to_send_pause(bench, 0);  // a time of zero asks for nothing
+    for (unsigned i = 0; i < 60; i++) receive_udp(bench, 1514);
+    CHECK(!sim_pause_wanted(bench->device));
+    bench_destroy(bench);
+}
+
+static void test_pause_frames_are_counted(void) {
+    struct bench *bench = bench_running();
+    const struct sim_pauses heard = {.xon = 2, .xoff = 3};
+    sim_pauses_received(bench->device, heard);
+    CHECK_EQ(rd(bench, IXGBE_TPR), 0);  // for one that does not obey them they are nothing special
+    wr(bench, IXGBE_MFLCN, IXGBE_MFLCN_RFCE | IXGBE_MFLCN_DPF);
+    sim_pauses_received(bench->device, heard);
+    CHECK_EQ(rd(bench, IXGBE_LXONRXCNT), 2);
+    CHECK_EQ(rd(bench, IXGBE_LXOFFRXCNT), 3);
+    CHECK_EQ(rd(bench, IXGBE_TPR), 5);
+    CHECK_EQ(rd(bench, IXGBE_TORL), 5 * 64);
+    CHECK_EQ(rd(bench, IXGBE_GPRC), 0);
+    CHECK_EQ(rd(bench, IXGBE_MPRC), 0);
+    CHECK_EQ(rd(bench, IXGBE_PRC64), 0);
+    bench_destroy(bench);
+}
+
 static void test_a_polite_partner_pauses_within_a_burst(void) {
     enum { COUNT = 200 };
     struct wire_frame frames[COUNT];
     struct bench *bench = bench_running();
-    wr(bench, IXGBE_FCCFG, 1 << IXGBE_FCCFG_TFCE_SHIFT);
-    wr(bench, IXGBE_FCRTH, IXGBE_FCRTH_FCEN | 0x8000);
-    wr(bench, IXGBE_FCRTL, IXGBE_FCRTL_XONE | 0x4000);
+    agree_to_send_pause(bench, 0xffff);
     make_udp(frame, 1514, 1, 2);
     for (unsigned i = 0; i < COUNT; i++) frames[i] = (struct wire_frame){frame, 1514};
     unsigned taken = sim_receive_burst(bench->device, frames, COUNT, true);
@@ -791,6 +847,8 @@ int main(void) {
     test_a_refused_read_halts_the_queue();
     test_a_buffer_across_two_mappings();
     test_pause_between_the_watermarks();
+    test_pause_ends_and_is_renewed();
+    test_pause_frames_are_counted();
     test_a_polite_partner_pauses_within_a_burst();
     test_no_descriptors_by_fault();
     return test_summary();

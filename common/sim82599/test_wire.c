@@ -197,7 +197,12 @@ static void test_pause(void) {
     unsigned sent = send_numbered(a, 100000, &error);
     CHECK_EQ(error, -EAGAIN);
     CHECK(sent > 100 && sent < 100000);
-    CHECK(get(b, IXGBE_LXOFFTXC) > 0);
+    uint32_t asked = get(b, IXGBE_LXOFFTXC), told = 0;
+    CHECK(asked > 0);
+    sim_step(b->device);
+    sim_step(a->device);
+    CHECK_EQ(get(a, IXGBE_LXOFFRXCNT), asked);
+    CHECK_EQ(get(a, IXGBE_LXONRXCNT), 0);
     unsigned wrong = 0, received = 0;
     const uint8_t *frame;
     do {
@@ -206,6 +211,10 @@ static void test_pause(void) {
     CHECK_EQ(received, sent);
     CHECK_EQ(wrong, 0);
     CHECK_EQ(send_frame(a, said, 60), 0);
+    told = get(b, IXGBE_LXONTXC);
+    CHECK(told > 0);
+    sim_step(a->device);
+    CHECK_EQ(get(a, IXGBE_LXONRXCNT), told);
 
     // A port that does not obey PAUSE sends on, and what does not fit is counted as missed.
     set(a, IXGBE_MFLCN, 0);
@@ -523,8 +532,11 @@ static void test_far_end_stops_or_dies(void) {
     CHECK_EQ(error, -EAGAIN);
     CHECK(sent > 1000);
     CHECK(port->wire->ops->carrier(port->wire));
+    CHECK_EQ(get(port, IXGBE_LXOFFRXCNT), 0);
     say(&other, 'p');
     CHECK_EQ(hear(&other), 'p');
+    sim_step(port->device);
+    CHECK_EQ(get(port, IXGBE_LXOFFRXCNT), 1);
     send_numbered(port, 100000, &error);
     CHECK_EQ(error, -EAGAIN);
     say(&other, 'l');

@@ -21,6 +21,7 @@ struct cable {
     bool alone_quiet;
     uint64_t checked_ns;  // when we last asked whether the owner of the other end is still alive
     struct neighbour neighbour;
+    struct sim_pauses told, heard;  // PAUSE frames: our port's that the other end knows of, and the other way round
 };
 
 enum { CHECK_NS = 10 * 1000 * 1000 };
@@ -91,6 +92,34 @@ static void ring_release(struct machine_ring *ring, uint32_t length) {
 
 static void ring_empty(struct machine_ring *ring) {
     atomic_store_explicit(&ring->tail, atomic_load_explicit(&ring->head, memory_order_acquire), memory_order_release);
+}
+
+// Both ends tell each other how many PAUSE frames their ports have sent, and the ports count them as if they had
+// come.
+
+static struct sim_pauses pauses_of(unsigned port) {
+    const struct machine_port *shared = machine_port(port);
+    if (!shared) return (struct sim_pauses){0};
+    return (struct sim_pauses){atomic_load_explicit(&shared->xon, memory_order_relaxed),
+                               atomic_load_explicit(&shared->xoff, memory_order_relaxed)};
+}
+
+static struct sim_pauses pauses_since(struct sim_pauses now, struct sim_pauses before) {
+    return (struct sim_pauses){now.xon - before.xon, now.xoff - before.xoff};
+}
+
+static void exchange_pauses(struct cable *cable) {
+    struct sim_pauses sent = sim_pauses_sent(cable->line.wire.port), sent_there = pauses_of(other_port(cable));
+    struct sim_pauses ours = pauses_since(sent, cable->told), theirs = pauses_since(sent_there, cable->heard);
+    if (machine_port(cable->port) && (ours.xon || ours.xoff)) {
+        atomic_fetch_add_explicit(&machine_port(cable->port)->xon, ours.xon, memory_order_relaxed);
+        atomic_fetch_add_explicit(&machine_port(cable->port)->xoff, ours.xoff, memory_order_relaxed);
+        cable->told = sent;
+    }
+    if (theirs.xon || theirs.xoff) {
+        cable->heard = sent_there;
+        sim_pauses_received(cable->line.wire.port, theirs);
+    }
 }
 
 // Both ends in this process.
@@ -180,6 +209,7 @@ static unsigned cable_send(struct wire *wire, const struct wire_frame *frames, u
 
 static unsigned cable_poll(struct wire *wire, unsigned budget) {
     struct cable *cable = (struct cable *)wire;
+    exchange_pauses(cable);
     if (other_end_here(cable)) {
         neighbour_hush(&cable->neighbour);
         return 0;
@@ -223,6 +253,8 @@ int wire_cable(const struct wire_options *options, struct sim_device *port, stru
     cable->line.wire.ops = &cable_ops;
     cable->port = number;
     cable->alone_quiet = options->alone_quiet;
+    cable->told = sim_pauses_sent(port);
+    cable->heard = pauses_of(number ^ 1);
     ends[number] = cable;
     *line = &cable->line;
     return 0;
