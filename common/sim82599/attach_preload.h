@@ -59,7 +59,7 @@ struct port {
     struct bar bars[BARS];
     uint8_t config_at_boot[CONFIG_SIZE];  // what the kernel knows of a device even if it has been pulled out since
     uint32_t msix_capability, msix_bar, msix_table, msix_vectors;  // vectors 0: no such capability
-    uint32_t msi_capability;
+    uint32_t msi_capability, pcie_capability;
 };
 
 int host_power_on(void);  // once, at first need; 0 or negative errno after saying what is wrong

@@ -335,6 +335,7 @@ static uint32_t find_capability(struct port *port, uint8_t id) {
 }
 
 static void find_capabilities(struct port *port) {
+    port->pcie_capability = find_capability(port, PCI_CAP_ID_EXP);
     port->msi_capability = find_capability(port, PCI_CAP_ID_MSI);
     port->msix_capability = find_capability(port, PCI_CAP_ID_MSIX);
     if (!port->msix_capability) return;
@@ -479,14 +480,18 @@ void host_release(unsigned number) {
     port->claimed = port->copy = false;
 }
 
-// The kernel keeps what belongs to it across a reset of the function: addresses, and the command register.
+// The kernel keeps what belongs to it across a reset of the function: addresses, the command register, and whether
+// messages are enabled, in the second word of both capabilities.
 void host_reset(unsigned number) {
     struct port *port = &host.ports[number];
     uint32_t command = config_read32(port, PCI_COMMAND);
+    uint32_t msi = config_read32(port, port->msi_capability), msix = config_read32(port, port->msix_capability);
     sim_function_reset(port->device);
     bar_access_reset(&port->access);
     write_addresses(port);
     config_write(port, PCI_COMMAND, command & 0xffff, 2);
+    if (port->msi_capability) config_write(port, port->msi_capability + PCI_MSI_FLAGS, msi >> 16, 2);
+    if (port->msix_capability) config_write(port, port->msix_capability + PCI_MSIX_FLAGS, msix >> 16, 2);
 }
 
 int host_open(unsigned number) {

@@ -396,6 +396,15 @@ static bool config_is_writable(const struct port *port, uint32_t offset) {
     return !status && !msix && !msi;
 }
 
+// A function-level reset is not passed on: the kernel does it, and restores what is its own.
+static bool take_reset(const struct port *port, uint32_t offset, uint8_t *bytes, size_t size) {
+    uint32_t upper = port->pcie_capability + PCI_EXP_DEVCTL + 1;
+    if (!port->pcie_capability || upper < offset || upper - offset >= size) return false;
+    bool wanted = bytes[upper - offset] & PCI_EXP_DEVCTL_BCR_FLR >> 8;
+    bytes[upper - offset] &= (uint8_t) ~(PCI_EXP_DEVCTL_BCR_FLR >> 8);
+    return wanted;
+}
+
 static int access_config(unsigned port, uint32_t offset, char *data, size_t size, bool write) {
     uint8_t bytes[CONFIG_SIZE];
     struct port *p = host_port(port);
@@ -405,11 +414,13 @@ static int access_config(unsigned port, uint32_t offset, char *data, size_t size
         return copy_out(data, bytes, size);
     }
     if (copy_in(bytes, data, size)) return -EFAULT;
+    bool reset = take_reset(p, offset, bytes, size);
     for (uint32_t done = 0, run; done < size; done += run) {
         for (run = 0; done + run < size && config_is_writable(p, offset + done + run);) run++;
         if (run) sim_config_write(p->device, offset + done, bytes + done, run);
         if (!run) run = 1;
     }
+    if (reset) host_reset(port);
     host_accessed(port);
     return 0;
 }

@@ -284,7 +284,8 @@ static void update_intx(struct vfio_user *server);
 
 static void write_region(struct vfio_user *server, const struct transfer *transfer, const uint8_t *data) {
     if (transfer->region == VFIO_PCI_CONFIG_REGION_INDEX) {
-        sim_config_write(server->device, (uint32_t)transfer->offset, data, transfer->count);
+        bool reset = sim_config_write(server->device, (uint32_t)transfer->offset, data, transfer->count);
+        if (reset) bar_access_reset(&server->access);
         update_intx(server);
     } else {
         bar_access_write(&server->access, transfer->region, (uint32_t)transfer->offset, data, transfer->count);

@@ -97,9 +97,9 @@ void sim_config_read(struct sim_device *device, uint32_t offset, void *data, uin
     memcpy(data, &device->config[offset], length);
 }
 
-void sim_config_write(struct sim_device *device, uint32_t offset, const void *data, uint32_t length) {
+bool sim_config_write(struct sim_device *device, uint32_t offset, const void *data, uint32_t length) {
     const uint8_t *bytes = data;
-    if (fault_now(device, FAULT_UNPLUGGED) || offset > sizeof device->config) return;
+    if (fault_now(device, FAULT_UNPLUGGED) || offset > sizeof device->config) return false;
     if (length > sizeof device->config - offset) length = (uint32_t)sizeof device->config - offset;
     bool reset = false;
     for (uint32_t i = 0; i < length; i++) {
@@ -107,6 +107,7 @@ void sim_config_write(struct sim_device *device, uint32_t offset, const void *da
         if (offset + i == PCIE_CONTROL + 1 && bytes[i] & PCIE_CONTROL_RESET >> 8) reset = true;
     }
     if (reset) sim_function_reset(device);
+    return reset;
 }
 
 bool sim_bus_mastering(const struct sim_device *device) { return device->config[COMMAND] & COMMAND_BUS_MASTER; }

@@ -57,8 +57,9 @@ uint32_t sim_register_read(struct sim_device *device, uint32_t offset);
 void sim_register_write(struct sim_device *device, uint32_t offset, uint32_t value);
 
 // Configuration space, 4096 bytes, little-endian; any offset and length inside it. Writes obey the writable bits.
+// True: it was a function-level reset, and what the front keeps of the function, the MSI-X table, is to be reset too.
 void sim_config_read(struct sim_device *device, uint32_t offset, void *data, uint32_t length);
-void sim_config_write(struct sim_device *device, uint32_t offset, const void *data, uint32_t length);
+bool sim_config_write(struct sim_device *device, uint32_t offset, const void *data, uint32_t length);
 bool sim_bus_mastering(const struct sim_device *device);
 
 // One bounded turn: notice enabled and disabled queues, fetch and send, hand received frames to descriptors, run

@@ -254,7 +254,7 @@ static void information(void) {
 }
 
 static void config_space(void) {
-    enum { COMMAND = 4, BUS_MASTER = 4, BAR = 0x10, MSIX_CAPABILITY = 0x11 };
+    enum { COMMAND = 4, BUS_MASTER = 4, BAR = 0x10, MSIX_CAPABILITY = 0x11, PCIE_CONTROL = 0xa8, FCTRL = 0x5080 };
     struct nic nic = nic_open(0, -1);
     uint32_t ids = 0;
     CHECK_EQ(pread(nic.device, &ids, 4, region_offset(CONFIG)), 4);
@@ -288,6 +288,20 @@ static void config_space(void) {
     CHECK_EQ(capability[3] & 0x80, 0);  // that is the kernel's
     int event = eventfd(0, 0);
     CHECK_EQ(nic_set_trigger(&nic, VFIO_PCI_MSIX_IRQ_INDEX, 0, event), 0);
+    CHECK_EQ(pread(nic.device, capability, 4, region_offset(CONFIG) + at), 4);
+    CHECK_EQ(capability[3] & 0x80, 0x80);
+
+    // A function-level reset the kernel does itself, and restores what it has set up.
+    uint16_t control = 0x8000;
+    nic_write(&nic, FCTRL, 0x200);
+    CHECK_EQ(pwrite(nic.device, &control, 2, region_offset(CONFIG) + PCIE_CONTROL), 2);
+    CHECK_EQ(nic_read(&nic, FCTRL), 0);
+    CHECK_EQ(pread(nic.device, &control, 2, region_offset(CONFIG) + PCIE_CONTROL), 2);
+    CHECK_EQ(control & 0x8000, 0);
+    CHECK_EQ(pread(nic.device, &command, 2, region_offset(CONFIG) + COMMAND), 2);
+    CHECK_EQ(command & 6, 6);
+    CHECK_EQ(pread(nic.device, &bar, 4, region_offset(CONFIG) + BAR), 4);
+    CHECK_EQ(bar & ~0xfu, 0xf7c00000);
     CHECK_EQ(pread(nic.device, capability, 4, region_offset(CONFIG) + at), 4);
     CHECK_EQ(capability[3] & 0x80, 0x80);
 

@@ -739,6 +739,9 @@ static void test_reset(void) {
     CHECK_EQ(reg_read(&client, IXGBE_RDBAL), 0);
     CHECK_EQ(read_region(&client, CONFIG, 4, 2), 0);
     CHECK_EQ(read_region(&client, BAR4, 12, 4), 1);
+    write_region(&client, BAR4, 12, 4, 0);
+    write_region(&client, CONFIG, 0xa8, 2, 0x8000);  // a function-level reset is the same
+    CHECK_EQ(read_region(&client, BAR4, 12, 4), 1);
     bring_up();  // the mappings have stayed
     send_frame(0);
     CHECK(received(0));
