@@ -52,6 +52,18 @@ static inline bool destination_is_ours(const struct sim_device *device, uint64_t
            multicast_hash_matches(device, address);
 }
 
+static inline uint64_t destination_of(const uint8_t *frame) {
+    return get32(frame) | (uint64_t)get16(frame + 4) << 32;
+}
+
+// A frame that was taken: was it for no better reason than its hash, which others share? Then PIF tells software to
+// look again.
+static inline bool may_be_for_others(const struct intake *intake, const uint8_t *frame) {
+    if (!(frame[0] & 1) || intake->destinations & IXGBE_FCTRL_MPE) return false;
+    uint64_t address = destination_of(frame);
+    return address != UINT64_C(0xffffffffffff) && !address_is_ours(intake, address);
+}
+
 static inline bool vlan_is_ours(const struct sim_device *device, const uint8_t *frame) {
     uint32_t control = device->intake.vlan, tag = (uint32_t)(frame[14] << 8 | frame[15]);
     bool format = tag & 0x1000, expected = control & IXGBE_VLNCTRL_CFI;
@@ -63,7 +75,7 @@ static inline bool filter_takes(struct sim_device *device, const uint8_t *frame,
     const struct intake *intake = &device->intake;
     if ((length < SIM_MIN_FRAME || length > intake->limit) && wrong_size(device, frame, length)) return false;
     const char *why = NULL;
-    if (!destination_is_ours(device, get32(frame) | (uint64_t)get16(frame + 4) << 32)) {
+    if (!destination_is_ours(device, destination_of(frame))) {
         why = "not for one of this port's addresses";
     } else if (intake->vlan & IXGBE_VLNCTRL_VFE && tagged(intake, frame) && !vlan_is_ours(device, frame)) {
         why = "not in one of this port's VLANs";

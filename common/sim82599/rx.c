@@ -342,6 +342,7 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
         struct frame frame = {.length = (uint16_t)length};
         classify(device, bytes, length, &frame);
         if (device->intake.steers) steer(device, bytes, &frame);
+        if (may_be_for_others(&device->intake, bytes)) frame.status |= IXGBE_RXD_STATUS_PIF;
         if (__builtin_expect(frame.status & (IXGBE_RXD_ERROR_IPE | IXGBE_RXD_ERROR_L4E), 0))
             device->received.wrong_checksums++;
         if (straight) {

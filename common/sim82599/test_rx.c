@@ -208,14 +208,24 @@ static void test_addresses(void) {
     wr(bench, IXGBE_MCSTCTRL, IXGBE_MCSTCTRL_MFE);
     receive(bench, frame, 60);
     CHECK_EQ(rd(bench, IXGBE_RDH), 5);
+    CHECK(rx_descriptor(bench, 0, 4)->wb.status_error & IXGBE_RXD_STATUS_PIF);  // software has to look again
     frame[5] = 0x13;
     receive(bench, frame, 60);
     CHECK_EQ(rd(bench, IXGBE_RDH), 5);
     wr(bench, IXGBE_FCTRL, IXGBE_FCTRL_MPE);
     receive(bench, frame, 60);
     CHECK_EQ(rd(bench, IXGBE_RDH), 6);
-    CHECK_EQ(rd(bench, IXGBE_TPR), 12);
-    CHECK_EQ(rd(bench, IXGBE_GPRC), 6);
+    wr(bench, IXGBE_FCTRL, 0);
+    wr(bench, IXGBE_REG(RAL, 100), 0x015e0001);
+    wr(bench, IXGBE_REG(RAH, 100), 0x80001302);
+    receive(bench, frame, 60);
+    CHECK_EQ(rd(bench, IXGBE_RDH), 7);
+    for (unsigned i = 0; i < 7; i++) {
+        bool inexact = rx_descriptor(bench, 0, i)->wb.status_error & IXGBE_RXD_STATUS_PIF;
+        CHECK_EQ(inexact, i == 4);
+    }
+    CHECK_EQ(rd(bench, IXGBE_TPR), 13);
+    CHECK_EQ(rd(bench, IXGBE_GPRC), 7);
     bench_destroy(bench);
 }
 
