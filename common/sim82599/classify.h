@@ -22,7 +22,7 @@ struct headers {
     const uint8_t *l4;         // NULL: there is no sense in it from here on
     uint32_t l4_length;
     uint8_t protocol;
-    bool fragment;
+    bool fragment;  // or else nothing whose checksum could be looked at
     uint16_t ip_id;
     uint32_t info, status;  // what the write-back will say of it
 };
@@ -77,6 +77,8 @@ static __attribute__((noinline)) struct headers find_ipv6(const uint8_t *bytes, 
         uint32_t size = headers.protocol == FRAGMENT || headers.l4_length < 8 ? 8 : (headers.l4[1] + 1u) * 8;
         if (size > headers.l4_length) return (struct headers){.info = headers.info};
         if (headers.protocol == FRAGMENT) headers.fragment = true;
+        // The sum is over the last address of the way, which is in there.
+        if (headers.protocol == ROUTING && size > 8) headers.fragment = true;
         headers.info |= IXGBE_RXD_INFO_IPV6_EXTENSION;
         headers.protocol = headers.l4[0];
         headers.l4 += size;

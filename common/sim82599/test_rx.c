@@ -483,6 +483,15 @@ static void test_checksums_over_ipv6_and_options(void) {
     tcp[20] ^= 1;
     receive(bench, frame, 14 + 40 + 8 + 31);
     CHECK(rx_descriptor(bench, 0, 1)->wb.status_error & IXGBE_RXD_ERROR_L4E);
+
+    // Behind a routing header the packet goes on, and the sum is over an address that is elsewhere.
+    ip[6] = 43;
+    receive(bench, frame, 14 + 40 + 8 + 31);
+    CHECK(rx_descriptor(bench, 0, 2)->wb.status_error & IXGBE_RXD_STATUS_L4I);  // one without addresses
+    ip[41] = 2, ip[5] = 24 + 20 + 11;
+    memmove(tcp + 16, tcp, 31);
+    receive(bench, frame, 14 + 40 + 24 + 31);
+    CHECK(!(rx_descriptor(bench, 0, 3)->wb.status_error & (IXGBE_RXD_STATUS_L4I | IXGBE_RXD_ERROR_L4E)));
     bench_destroy(bench);
 }
 
