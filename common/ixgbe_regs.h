@@ -121,6 +121,9 @@ enum {  // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_TCP = 0x00000100,
     IXGBE_RXD_INFO_UDP = 0x00000200,
     IXGBE_RXD_INFO_SCTP = 0x00000400,
+    IXGBE_RXD_INFO_ETQF =
+        0x00008000,  // matched an Ethernet type filter: its number stands here instead of the headers
+    IXGBE_RXD_INFO_ETQF_SHIFT = 4,
 };
 
 enum {  // what the RSS hash was computed over (7.1.2.8)

@@ -111,7 +111,8 @@ struct intake {
 // The filters that lead frames to queues, as far as they are on, the one that counts first first.
 struct type_filter {
     uint16_t type;
-    uint8_t queue;
+    uint8_t number, queue;
+    bool leads;  // to the queue; otherwise it only marks its frames
 };
 struct tuple_filter {
     uint32_t source, destination;

@@ -2,7 +2,8 @@
 //
 // A frame's queue is what the first of these says: a filter for its Ethernet type (7.1.2.3); of the filters for
 // protocol, addresses and ports that match it, the one with the highest priority (7.1.2.5); RSS, which has already
-// chosen when we come here; queue 0.
+// chosen when we come here; queue 0. A filter for an Ethernet type also says in the write-back that it has matched
+// (7.1.6.2), and may do nothing else.
 //
 // There are 8 filters of the first kind and 128 of the second, and mostly none is on. So those that are on are
 // gathered, in the order in which they count, when software has written one of their registers.
@@ -19,11 +20,11 @@ static bool queue_exists(struct sim_device *device, uint32_t queue) {
 static void gather_types(struct sim_device *device, struct steering *steering) {
     for (uint32_t n = 0; n < IXGBE_ETQF_COUNT; n++) {
         uint32_t filter = reg(device, IXGBE_REG(ETQF, n)), action = reg(device, IXGBE_REG(ETQS, n));
-        if (!(filter & IXGBE_ETQF_FILTER_EN) || !(action & IXGBE_ETQS_QUEUE_EN)) continue;
+        if (!(filter & IXGBE_ETQF_FILTER_EN)) continue;
         uint32_t queue = field(action, IXGBE_ETQS_RX_QUEUE);
-        if (!queue_exists(device, queue)) continue;
-        steering->types[steering->type_count++] =
-            (struct type_filter){.type = filter & IXGBE_ETQF_ETYPE, .queue = (uint8_t)queue};
+        bool leads = action & IXGBE_ETQS_QUEUE_EN && queue_exists(device, queue);
+        steering->types[steering->type_count++] = (struct type_filter){
+            .type = filter & IXGBE_ETQF_ETYPE, .number = (uint8_t)n, .queue = (uint8_t)queue, .leads = leads};
     }
 }
 
@@ -111,8 +112,10 @@ void steer(const struct sim_device *device, const uint8_t *bytes, struct frame *
     uint32_t offset = frame->status & IXGBE_RXD_STATUS_VP ? 18 : 14;
     uint32_t type = (uint32_t)(bytes[offset - 2] << 8 | bytes[offset - 1]);
     for (unsigned i = 0; i < steering->type_count; i++) {
-        if (steering->types[i].type != type) continue;
-        frame->queue = steering->types[i].queue;
+        const struct type_filter *filter = &steering->types[i];
+        if (filter->type != type) continue;
+        frame->info = IXGBE_RXD_INFO_ETQF | (uint32_t)filter->number << IXGBE_RXD_INFO_ETQF_SHIFT;
+        if (filter->leads) frame->queue = filter->queue;
         return;
     }
     if (frame->info & IXGBE_RXD_INFO_IPV4) steer_by_tuple(steering, bytes + offset, frame->length - offset, frame);

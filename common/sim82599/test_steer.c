@@ -70,12 +70,15 @@ static void test_ethernet_types(void) {
     filter_type(bench, 5, 0x88cc, 4);
     CHECK_EQ(queue_of_type(bench, 0x88f7), 2);
     CHECK_EQ(queue_of_type(bench, 0x88cc), 4);
+    CHECK_EQ(rx_descriptor(bench, 2, 0)->wb.info, IXGBE_RXD_INFO_ETQF | 3 << IXGBE_RXD_INFO_ETQF_SHIFT);
+    CHECK_EQ(rx_descriptor(bench, 4, 0)->wb.info, IXGBE_RXD_INFO_ETQF | 5 << IXGBE_RXD_INFO_ETQF_SHIFT);
     CHECK_EQ(queue_of_type(bench, 0x88b5), 0);
     make_udp(frame, 64, 1, 2);  // behind a VLAN tag
     memcpy(frame + 12, "\x81\x00\x00\x07\x88\xcc", 6);
     CHECK_EQ(queue_of(bench, 64), 4);
     wr(bench, IXGBE_REG(ETQS, 5), 4 << IXGBE_ETQS_RX_QUEUE_SHIFT);  // without QUEUE_EN it is for something else
     CHECK_EQ(queue_of_type(bench, 0x88cc), 0);
+    CHECK_EQ(rx_descriptor(bench, 0, 2)->wb.info, IXGBE_RXD_INFO_ETQF | 5 << IXGBE_RXD_INFO_ETQF_SHIFT);
     wr(bench, IXGBE_REG(ETQF, 3), 0x88f7);
     CHECK_EQ(queue_of_type(bench, 0x88f7), 0);
     bench_destroy(bench);
