@@ -16,6 +16,31 @@ static bool one_message_per_vector(const struct sim_device *device) {
     return device->interrupt_mode == SIM_IRQ_MSIX && reg(device, IXGBE_GPIE) & IXGBE_GPIE_MULTIPLE_MSIX;
 }
 
+// 8.2.3.5.6: what EIAM and EIAM_EX name. Messages of MSI-X mask it where GPIE.EIAME says so; otherwise accesses to
+// the causes do: reading or clearing one masks it, setting one unmasks it.
+static uint64_t auto_masked(const struct sim_device *device) {
+    return (uint64_t)reg(device, IXGBE_REG(EIAM_EX, 1)) << 32 | reg(device, IXGBE_REG(EIAM_EX, 0)) |
+           (reg(device, IXGBE_EIAM) & 0xffff);
+}
+
+static bool messages_mask(const struct sim_device *device) {
+    return one_message_per_vector(device) && reg(device, IXGBE_GPIE) & IXGBE_GPIE_EIAME;
+}
+
+static void mask_accessed(struct sim_device *device, uint64_t queues, uint32_t others) {
+    if (messages_mask(device)) return;
+    device->queue_mask &= ~(queues & auto_masked(device));
+    device->other_mask &= ~(others & reg(device, IXGBE_EIAM));
+}
+
+static void set_causes(struct sim_device *device, uint64_t queues, uint32_t others) {
+    device->queue_causes |= queues;
+    device->other_causes |= others;
+    if (messages_mask(device)) return;
+    device->queue_mask |= queues & auto_masked(device);
+    device->other_mask |= others & reg(device, IXGBE_EIAM);
+}
+
 // What the registers show of it. EIMS and EIMS_EX overlap in the lower 16 vectors.
 static void show(struct sim_device *device) {
     reg_set(device, IXGBE_EICR, (uint32_t)(device->queue_causes & 0xffff) | device->other_causes);
@@ -69,10 +94,8 @@ static void clear_and_mask_itself(struct sim_device *device, unsigned vector) {
     uint32_t clear = reg(device, IXGBE_EIAC);
     device->queue_causes &= ~(bit & (clear | ~UINT64_C(0xffff)));
     device->other_causes &= ~(others & clear);
-    if (!(reg(device, IXGBE_GPIE) & IXGBE_GPIE_EIAME)) return;
-    uint64_t mask = (uint64_t)reg(device, IXGBE_REG(EIAM_EX, 1)) << 32 | reg(device, IXGBE_REG(EIAM_EX, 0)) |
-                    (reg(device, IXGBE_EIAM) & 0xffff);
-    device->queue_mask &= ~(bit & mask);
+    if (!messages_mask(device)) return;
+    device->queue_mask &= ~(bit & auto_masked(device));
     device->other_mask &= ~(others & reg(device, IXGBE_EIAM));
 }
 
@@ -127,12 +150,14 @@ void interrupt_register_written(struct sim_device *device, uint32_t offset, uint
     case IXGBE_EICR:
         device->queue_causes &= ~(uint64_t)(value & 0xffff);
         device->other_causes &= ~value;
+        mask_accessed(device, value & 0xffff, value & OTHERS);
         break;
     case IXGBE_EICS:
-        device->other_causes |= value & OTHERS;
-        // fallthrough
     case IXGBE_EICS_EX:
-    case IXGBE_EICS_EX + 4: device->queue_causes |= vectors_of(offset, value, IXGBE_EICS, IXGBE_EICS_EX); break;
+    case IXGBE_EICS_EX + 4:
+        set_causes(device, vectors_of(offset, value, IXGBE_EICS, IXGBE_EICS_EX),
+                   offset == IXGBE_EICS ? value & OTHERS : 0);
+        break;
     case IXGBE_EIMS:
         device->other_mask |= value & OTHERS;
         // fallthrough
@@ -149,17 +174,13 @@ void interrupt_register_written(struct sim_device *device, uint32_t offset, uint
     interrupts_send(device);
 }
 
-// Reading EICR clears it: all of it, or with GPIE.OCD only the other causes. Without MSI-X it also masks what EIAM
-// says. Reading EICS gives the same bits and leaves them alone.
+// Reading EICR clears it: all of it, or with GPIE.OCD only the other causes. Reading EICS gives the same bits and
+// leaves them alone.
 uint32_t interrupt_register_read(struct sim_device *device, uint32_t offset, uint32_t value) {
     if (offset != IXGBE_EICR) return offset == IXGBE_EICS ? reg(device, IXGBE_EICR) : 0;
     device->other_causes &= ~(value & OTHERS);
     if (!(reg(device, IXGBE_GPIE) & IXGBE_GPIE_OCD)) device->queue_causes &= ~(uint64_t)(value & 0xffff);
-    if (!one_message_per_vector(device)) {
-        uint32_t mask = reg(device, IXGBE_EIAM);
-        device->queue_mask &= ~(uint64_t)(mask & 0xffff);
-        device->other_mask &= ~mask;
-    }
+    mask_accessed(device, 0xffff, OTHERS);
     show(device);
     interrupts_send(device);
     return value;

@@ -175,6 +175,34 @@ static void test_msi_is_one_vector(void) {
     bench_destroy(bench);
 }
 
+// Without messages that mask themselves (GPIE.EIAME), EIAM goes with EICR and EICS: what is cleared there is masked,
+// and what is set is unmasked.
+static void test_accesses_that_mask(void) {
+    struct bench *bench = with_msix();
+    wr(bench, IXGBE_GPIE, 0);
+    sim_set_interrupt_mode(bench->device, SIM_IRQ_MSI);
+    wr(bench, IXGBE_IVAR, 0x8180);
+    wr(bench, IXGBE_EIAM, 3);
+    wr(bench, IXGBE_EICS, 7);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 3);
+    CHECK_EQ(bench->interrupts[0], 1);
+    wr(bench, IXGBE_EICR, 1);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 2);
+    CHECK_EQ(rd(bench, IXGBE_EICR), 6);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 0);
+
+    sim_set_interrupt_mode(bench->device, SIM_IRQ_MSIX);
+    wr(bench, IXGBE_GPIE, IXGBE_GPIE_MULTIPLE_MSIX);
+    wr(bench, IXGBE_EICS, 1);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 1);
+    rd(bench, IXGBE_EICR);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 0);
+    set_bits(bench, IXGBE_GPIE, IXGBE_GPIE_EIAME);
+    wr(bench, IXGBE_EICS, 1);
+    CHECK_EQ(rd(bench, IXGBE_EIMS), 0);
+    bench_destroy(bench);
+}
+
 static bool intx_is_high(struct bench *bench) {
     uint8_t status;
     sim_config_read(bench->device, 6, &status, 1);
@@ -296,6 +324,9 @@ int main(void) {
     test_reading_eicr_with_ocd_leaves_queues();
     test_throttling();
     test_msi_is_one_vector();
+    hush(true);  // vectors that nobody has allotted are unmasked
+    test_accesses_that_mask();
+    hush(false);
     test_intx_has_a_level();
     test_intx_is_throttled_too();
     hush(true);  // no queue leads to these bits
