@@ -77,7 +77,7 @@ static struct port {
     struct sim_device *device;
     struct queue queues[2][SIM_QUEUES];  // by enum sim_ring
     uint32_t last_counter;               // offset of the statistics register read last
-    uint64_t waiting_since;              // receive queues are filled and RXEN is not set, in ns; 0: not so
+    uint64_t waiting_since;              // the receiver could work but for one bit, in ns; 0: not so
     bool fetched_any;
     enum sim_ring fetched_ring;
     unsigned fetched_queue, fetched_index;
@@ -396,9 +396,16 @@ static void judge_ctrl(struct port *port, uint32_t offset, uint32_t value) {
             "started a reset while STATUS.PCIE_MASTER_ENABLE_STATUS reads 1, without CTRL.MASTER_DISABLE");
 }
 
+static void judge_security(struct port *port, uint32_t offset, uint32_t value) {
+    (void)offset;
+    if (!(sim_peek(port->device, IXGBE_RXCTRL) & IXGBE_RXCTRL_RXEN)) return;
+    port->waiting_since = value & IXGBE_SECRXCTRL_RX_DIS ? sim_now(port->device) + 1 : 0;
+}
+
 static void judge_rxctrl(struct port *port, uint32_t offset, uint32_t value) {
     (void)offset;
-    port->waiting_since = 0;
+    bool closed = sim_peek(port->device, IXGBE_SECRXCTRL) & IXGBE_SECRXCTRL_RX_DIS;
+    port->waiting_since = value & IXGBE_RXCTRL_RXEN && closed ? sim_now(port->device) + 1 : 0;
     if (!(value & IXGBE_RXCTRL_RXEN)) return;
     bool mac = sim_peek(port->device, IXGBE_HLREG0) & IXGBE_HLREG0_RXCRCSTRP;
     bool dma = sim_peek(port->device, IXGBE_RDRXCTL) & IXGBE_RDRXCTL_CRC_STRIP;
@@ -436,8 +443,13 @@ static const struct {
     uint32_t offset;
     void (*judge)(struct port *port, uint32_t offset, uint32_t value);
 } judged_writes[] = {
-    {IXGBE_CTRL, judge_ctrl},   {IXGBE_CTRL_ALIAS, judge_ctrl},        {IXGBE_RXCTRL, judge_rxctrl},
-    {IXGBE_EIMS, judge_unmask}, {IXGBE_REG(EIMS_EX, 0), judge_unmask}, {IXGBE_REG(EIMS_EX, 1), judge_unmask},
+    {IXGBE_CTRL, judge_ctrl},
+    {IXGBE_CTRL_ALIAS, judge_ctrl},
+    {IXGBE_RXCTRL, judge_rxctrl},
+    {IXGBE_SECRXCTRL, judge_security},
+    {IXGBE_EIMS, judge_unmask},
+    {IXGBE_REG(EIMS_EX, 0), judge_unmask},
+    {IXGBE_REG(EIMS_EX, 1), judge_unmask},
 };
 
 // Any access.
@@ -511,7 +523,10 @@ static void judge_receiver(struct port *port) {
     static const uint64_t long_enough = 1000000000;  // DPDK fills up to 128 queues before it sets RXEN
     if (port->waiting_since == 0 || sim_now(port->device) < port->waiting_since + long_enough) return;
     port->waiting_since = 0;
-    say(port, RULE_RX_ENGINE_OFF, 0, "gave the receive queues buffers a second ago and has not set RXCTRL.RXEN");
+    bool on = sim_peek(port->device, IXGBE_RXCTRL) & IXGBE_RXCTRL_RXEN;
+    say(port, RULE_RX_ENGINE_OFF, 0,
+        on ? "turned the receiver on, and SECRXCTRL.RX_DIS has been set for a second"
+           : "gave the receive queues buffers a second ago and has not set RXCTRL.RXEN");
 }
 
 void lint_register_write(struct sim_device *device, uint32_t offset, uint32_t value) {

@@ -441,6 +441,18 @@ static void tx_engine_off(void) {
     set_bits(IXGBE_TXDCTL, IXGBE_TXDCTL_ENABLE);
 }
 
+static void security_block_left_closed(void) {
+    all_up();
+    set_bits(IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
+    set(IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_SECRX_DIS);
+    now_ns += 2000000000;
+    get(IXGBE_LINKS);
+    if (lint_breaches() != 0) fprintf(stderr, "sim82599: lint: too early\n");
+    set_bits(IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
+    now_ns += 2000000000;
+    get(IXGBE_LINKS);
+}
+
 static void send_one(uint32_t command, uint32_t length, uint32_t options) {
     all_up();
     tx_put(0, command, length, options);
@@ -688,6 +700,7 @@ int main(void) {
     test_rule("reset-while-unmasked", reset_while_a_high_vector_is_unmasked);
     test_rule("reset-while-running", reset_while_mastering_the_bus);
     test_rule("counter-halves", counter_halves_of_a_queue);
+    test_rule("rx-engine-off", security_block_left_closed);
     test_rule("tx-no-crc", tx_no_crc_in_the_first);
     test_rule("tx-segmentation", segments_without_l4_sum);
     test_rule("tx-segmentation", segments_without_ip_sum);
