@@ -49,7 +49,7 @@ static unsigned port_count;
 static volatile sig_atomic_t stop_requested;
 
 static const char usage[] =
-    "Usage: sim82599d [OPTION]... --socket PATH0 [--socket PATH1]\n"
+    "usage: sim82599d [OPTION]... --socket PATH0 [--socket PATH1]\n"
     "\n"
     "A software 82599 with one or two ports, each a vfio-user server on a UNIX socket. In QEMU 10.1 or later, with\n"
     "guest memory that can be shared (-object memory-backend-memfd,share=on), a port is\n"
