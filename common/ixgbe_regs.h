@@ -121,8 +121,7 @@ enum {  // ixgbe_rx_desc.wb.info
     IXGBE_RXD_INFO_TCP = 0x00000100,
     IXGBE_RXD_INFO_UDP = 0x00000200,
     IXGBE_RXD_INFO_SCTP = 0x00000400,
-    IXGBE_RXD_INFO_ETQF =
-        0x00008000,  // matched an Ethernet type filter: its number stands here instead of the headers
+    IXGBE_RXD_INFO_ETQF = 0x00008000,  // an Ethernet type filter has matched; its number stands here, no headers
     IXGBE_RXD_INFO_ETQF_SHIFT = 4,
 };
 

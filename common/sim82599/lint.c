@@ -3,7 +3,8 @@
 // A real 82599 answers a mistake with silence. This one sees every register access and every descriptor, and
 // compares them with the rules of lint.def. What it says, once per rule and place:
 //
-//   sim82599: lint: tail-while-disabled (82599 datasheet 4.6.7, 4.6.8): port 0 wrote RDT[0]=511 while ENABLE reads 0
+//   sim82599: lint: tail-while-disabled (82599 datasheet 4.6.7, 4.6.8): port 0 wrote RDT[0]=511 while
+//             RXDCTL[0].ENABLE reads 0
 //             the rule: move the tail only while the queue's ENABLE reads 1
 //             on hardware: the write is lost; the ring stays empty and nothing is ever sent or received
 //
