@@ -2,14 +2,19 @@
 # Ctrl-C in the middle of everything, and what the NIC sees of it; and kill -9.
 . "$(dirname "$0")/testing.sh"
 
-# interrupted SIGNAL COMMAND...: signalled in the middle of its work, the program must end by itself with code 0, and the
-# trace must show every queue disabled before the first piece of memory is unmapped, and nothing moved after that.
-interrupted() {
-    local signal=$1 pid status
-    shift
+# start COMMAND...: as process $pid, with all that it does and says written down.
+start() {
     rm -f "$directory"/{trace,out,err}
     scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
     pid=$!
+}
+
+# interrupted SIGNAL COMMAND...: signalled in the middle of its work, the program must end by itself with code 0, and the
+# trace must show every queue disabled before the first piece of memory is unmapped, and nothing moved after that.
+interrupted() {
+    local signal=$1 status
+    shift
+    start "$@"
     wait_for 'sends|capturing|forwarding|answers for|watching' "$directory/out" "$directory/err"
     sleep 0.5
     kill -"$signal" $pid
@@ -44,11 +49,9 @@ interrupted INT 07-apps/stat
 # given_up EVENT COMMAND...: told to stop when the trace shows that it has begun to wait in vain, the program ends, and
 # blames neither card nor cable.
 given_up() {
-    local event=$1 pid status
+    local event=$1 status
     shift
-    rm -f "$directory"/{trace,out,err}
-    scripts/sim --mode stepped --trace="$directory/trace" "$@" >"$directory/out" 2>"$directory/err" </dev/null &
-    pid=$!
+    start "$@"
     wait_for "$event" "$directory/trace"
     kill -INT $pid
     wait $pid
