@@ -57,11 +57,12 @@ static void fill_standard_descriptors(void) {
     if (descriptor >= 0) close(descriptor);
 }
 
-// What was printed may have got lost, on a full disk for example. That must not look like success.
+// What was printed may have got lost, on a full disk for example. That must not look like success. The reason is
+// known only if it is the last piece that could not be written: stdio keeps no errno for those before.
 static void check_standard_output(void) {
     int error = fflush(stdout) ? -errno : ferror(stdout) ? -EIO : 0;
     if (!error) return;
-    log_error(error, "standard output: not all that was printed has been written");
+    log_error(error, "standard output: not all that was printed has been written; is the disk full?");
     _exit(1);
 }
 
