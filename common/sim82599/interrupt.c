@@ -27,8 +27,7 @@ static bool messages_mask(const struct sim_device *device) {
     return one_message_per_vector(device) && reg(device, IXGBE_GPIE) & IXGBE_GPIE_EIAME;
 }
 
-static void mask_accessed(struct sim_device *device, uint64_t queues, uint32_t others) {
-    if (messages_mask(device)) return;
+static void auto_mask(struct sim_device *device, uint64_t queues, uint32_t others) {
     device->queue_mask &= ~(queues & auto_masked(device));
     device->other_mask &= ~(others & reg(device, IXGBE_EIAM));
 }
@@ -94,9 +93,7 @@ static void clear_and_mask_itself(struct sim_device *device, unsigned vector) {
     uint32_t clear = reg(device, IXGBE_EIAC);
     device->queue_causes &= ~(bit & (clear | ~UINT64_C(0xffff)));
     device->other_causes &= ~(others & clear);
-    if (!messages_mask(device)) return;
-    device->queue_mask &= ~(bit & auto_masked(device));
-    device->other_mask &= ~(others & reg(device, IXGBE_EIAM));
+    if (messages_mask(device)) auto_mask(device, bit, others);
 }
 
 static void send(struct sim_device *device, unsigned vector) {
@@ -150,7 +147,7 @@ void interrupt_register_written(struct sim_device *device, uint32_t offset, uint
     case IXGBE_EICR:
         device->queue_causes &= ~(uint64_t)(value & 0xffff);
         device->other_causes &= ~value;
-        mask_accessed(device, value & 0xffff, value & OTHERS);
+        if (!messages_mask(device)) auto_mask(device, value & 0xffff, value & OTHERS);
         break;
     case IXGBE_EICS:
     case IXGBE_EICS_EX:
@@ -180,7 +177,7 @@ uint32_t interrupt_register_read(struct sim_device *device, uint32_t offset, uin
     if (offset != IXGBE_EICR) return offset == IXGBE_EICS ? reg(device, IXGBE_EICR) : 0;
     device->other_causes &= ~(value & OTHERS);
     if (!(reg(device, IXGBE_GPIE) & IXGBE_GPIE_OCD)) device->queue_causes &= ~(uint64_t)(value & 0xffff);
-    mask_accessed(device, 0xffff, OTHERS);
+    if (!messages_mask(device)) auto_mask(device, 0xffff, OTHERS);
     show(device);
     interrupts_send(device);
     return value;
