@@ -14,9 +14,12 @@ try 1 'enabling of an RX queue did not happen' scripts/sim --mode stepped --faul
 try 1 'reads as all ones; the card does not answer' scripts/sim --fault unplugged 05-ixgbe/poll
 try 1 'reads as all ones; the device does not answer' scripts/sim --fault unplugged 01-vfio/probe
 try 1 'every register reads as all ones' scripts/sim --mode stepped --fault unplugged@2000 07-apps/loopsend
-for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings '07-apps/loopsend --count 10'; do
-    try 1 'standard output: not all that was printed has been written; is the disk full' sh -c "scripts/sim $program >/dev/full"
+lost='standard output: not all that was printed has been written; is the disk full'
+for program in 01-vfio/probe 02-dma/dmamap '07-apps/loopsend --count 10'; do
+    try 1 "$lost.*No space left" sh -c "scripts/sim $program >/dev/full"
 done
+# These print more than stdio holds back in some C libraries.
+for program in 03-mempool/pool 04-rings/rings; do try 1 "$lost" sh -c "scripts/sim $program >/dev/full"; done
 # The two ports' cable needs room in /dev/shm. Not every system lets its users take that away from themselves.
 for options in size=1m ro; do
     mount="mount -t tmpfs -o $options none /dev/shm"
