@@ -68,6 +68,10 @@ static int print_registers(const struct vfio_device *device) {
         sleep_us(10000);
         links = mmio_read32(bar, IXGBE_LINKS);
     }
+    if (links == UINT32_MAX) {
+        munmap(bar, size);
+        return log_error(-ENODEV, "%s: its registers read as all ones; the device does not answer", device->address);
+    }
     static const char *const speeds[] = {"at an unknown speed", "at 100 Mbit/s", "at 1 Gbit/s", "at 10 Gbit/s"};
     printf("    registers, %zu KiB, mapped at %p\n", size / 1024, bar);
     printf("      MAC     %02x:%02x:%02x:%02x:%02x:%02x\n", low & 0xff, low >> 8 & 0xff, low >> 16 & 0xff, low >> 24,

@@ -32,6 +32,24 @@ static void two_devices_share_a_container(void) {
     vfio_container_close(&container);
 }
 
+// The kernel hands a device out as often as it is asked, so one is enough to have two in a group.
+static void two_devices_share_a_group(void) {
+    struct vfio_container container;
+    struct vfio_device first, second;
+    uint16_t vendor = 0;
+    CHECK_EQ(vfio_container_open(&container), 0);
+    CHECK_EQ(vfio_device_open(&container, DEFAULT_ADDRESS, &first), 0);
+    if (!CHECK_EQ(vfio_device_open(&container, DEFAULT_ADDRESS, &second), 0)) return;
+    CHECK(first.group == second.group);
+    vfio_device_close(&first);
+    CHECK_EQ(container.iommu_type, VFIO_TYPE1v2_IOMMU);
+    CHECK_EQ(vfio_config_read(&second, PCI_VENDOR_ID, &vendor, sizeof vendor), 0);
+    CHECK_EQ(vendor, IXGBE_VENDOR_ID);
+    vfio_device_close(&second);
+    CHECK(container.groups == NULL);
+    vfio_container_close(&container);
+}
+
 static void a_closed_device_can_be_opened_again(void) {
     struct vfio_container container;
     struct vfio_device device;
@@ -107,6 +125,7 @@ static void regions_and_registers(void) {
 
 int main(void) {
     two_devices_share_a_container();
+    two_devices_share_a_group();
     a_closed_device_can_be_opened_again();
     what_is_not_there_is_refused();
     a_group_belongs_to_one_container();

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "vfio.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -83,32 +82,16 @@ static int find_group(const char *address, int *number) {
     return 0;
 }
 
-// The devices of a group, as setup-vfio.sh wants them.
-static void name_group_members(int number, char *text, size_t size) {
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "/sys/kernel/iommu_groups/%d/devices", number);
-    DIR *directory = opendir(path);
-    text[0] = '\0';
-    for (struct dirent *entry; directory && (entry = readdir(directory));)
-        if (entry->d_name[0] != '.') {
-            size_t used = strlen(text);
-            snprintf(text + used, size - used, " %s", entry->d_name);
-        }
-    if (directory) closedir(directory);
-}
-
 // A group is viable when no device in it is left with a driver that could do DMA behind the IOMMU's back.
-static int check_viable(const struct vfio_group *group) {
+static int check_viable(const struct vfio_group *group, const char *address) {
     struct vfio_group_status status = {.argsz = sizeof status};
     if (ioctl(group->fd, VFIO_GROUP_GET_STATUS, &status) < 0)
         return log_error(-errno, "IOMMU group %d: cannot read its status", group->number);
     if (status.flags & VFIO_GROUP_FLAGS_VIABLE) return 0;
-    char members[256];
-    name_group_members(group->number, members, sizeof members);
     return log_error(-EPERM,
                      "IOMMU group %d is not viable: another driver still has one of its devices; run: sudo "
-                     "scripts/setup-vfio.sh%s",
-                     group->number, members);
+                     "scripts/setup-vfio.sh %s",
+                     group->number, address);
 }
 
 // Into the container, which must be told its kind of IOMMU once, after the first group is in it. Version 2 of type 1
@@ -127,7 +110,7 @@ static int join_container(struct vfio_container *container, const struct vfio_gr
     return 0;
 }
 
-static int open_group_file(int number) {
+static int open_group_file(int number, const char *address) {
     char path[64];
     snprintf(path, sizeof path, "/dev/vfio/%d", number);
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -135,13 +118,15 @@ static int open_group_file(int number) {
     switch (errno) {
     case EBUSY: return log_error(-EBUSY, "%s is in use by another program; only one at a time can have it", path);
     case EACCES:
-        return log_error(-EACCES, "%s is not yours; run: sudo scripts/setup-vfio.sh --user $USER ADDRESS", path);
+        return log_error(-EACCES, "%s is not yours; run: sudo scripts/setup-vfio.sh --user $USER %s", path, address);
     default: return log_error(-errno, "cannot open %s; dmesg may say why", path);
     }
 }
 
-// The group, opened now or already open for another device: the kernel lets it be opened only once.
-static int acquire_group(struct vfio_container *container, int number, struct vfio_group **found) {
+// The group of the device at that address, opened now or already open for another device: the kernel lets it be
+// opened only once.
+static int acquire_group(struct vfio_container *container, int number, const char *address,
+                         struct vfio_group **found) {
     for (struct vfio_group *group = container->groups; group; group = group->next)
         if (group->number == number) {
             *found = group;
@@ -151,8 +136,8 @@ static int acquire_group(struct vfio_container *container, int number, struct vf
     struct vfio_group *group = calloc(1, sizeof *group);
     if (!group) return log_error(-ENOMEM, "IOMMU group %d", number);
     group->number = number;
-    group->fd = open_group_file(number);
-    int error = group->fd < 0 ? group->fd : check_viable(group);
+    group->fd = open_group_file(number, address);
+    int error = group->fd < 0 ? group->fd : check_viable(group, address);
     if (!error) error = join_container(container, group);
     if (error) {
         if (group->fd >= 0) close(group->fd);
@@ -181,7 +166,7 @@ int vfio_device_open(struct vfio_container *container, const char *address, stru
     snprintf(device->address, sizeof device->address, "%s", address);
 
     int number, error = find_group(address, &number);
-    if (!error) error = acquire_group(container, number, &device->group);
+    if (!error) error = acquire_group(container, number, address, &device->group);
     if (error) return error;
 
     device->fd = ioctl(device->group->fd, VFIO_GROUP_GET_DEVICE_FD, address);

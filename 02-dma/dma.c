@@ -79,7 +79,7 @@ int dma_space_open(struct dma_space *space, const struct vfio_container *contain
 
 void dma_space_close(struct dma_space *space) {
     free(space->ranges);
-    while (space->reservations) {
+    while (space->reservations) {  // left over only where the IOMMU did not let go
         struct dma_reservation *next = space->reservations->next;
         free(space->reservations);
         space->reservations = next;

@@ -49,12 +49,15 @@ int dma_space_open(struct dma_space *space, const struct vfio_container *contain
 void dma_space_close(struct dma_space *space);  // all its memory must have been freed
 
 // Zeroed memory of at least `size` bytes, contiguous in both address spaces, mapped for the devices of the container
-// to read and write. Large requests get 2 MiB pages when the system has some free.
+// to read and write. Large requests get 2 MiB pages when the system has some free. On failure *memory is all zero.
 int dma_alloc(struct dma_space *space, size_t size, struct dma_memory *memory);
-// No device may still use the memory. Does nothing for memory that is all zero, so error paths need not look.
+// No device may still use the memory. Does nothing for memory that is all zero, so error paths need not look. If the
+// IOMMU does not let go of it, says so, and keeps both pages and IOVA.
 void dma_free(struct dma_space *space, struct dma_memory *memory);
 
-// The bare mapping under dma_alloc: size, pointer and IOVA must be multiples of the page size. Only these two say
-// nothing when they fail, since being refused is what dmamap wants to see.
+// The bare mapping under dma_alloc: size, pointer and IOVA must be multiples of the page size. dma_map does not note
+// the IOVA as taken, so dma_alloc may choose the same one, and fail. dma_unmap wants whole mappings (half of one is
+// -EINVAL), and there may be none. Only these two say nothing when they fail, since being refused is what dmamap
+// wants to see.
 int dma_map(const struct dma_space *space, void *virt, iova_t iova, size_t size);
 int dma_unmap(const struct dma_space *space, iova_t iova, size_t size);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -105,6 +106,35 @@ static void what_cannot_be_mapped_is_refused(void) {
     munmap(pages, 8192);
 }
 
+// The IOVA that would be chosen is mapped already: dma_alloc fails, and keeps nothing.
+static void a_failed_allocation_leaves_nothing(void) {
+    struct dma_memory probe, memory;
+    CHECK_EQ(dma_alloc(&space, 4096, &probe), 0);
+    iova_t iova = probe.iova;
+    dma_free(&space, &probe);
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK_EQ(dma_map(&space, page, iova, 4096), 0);
+    CHECK_EQ(dma_alloc(&space, 4096, &memory), -EEXIST);
+    CHECK(!memory.virt && !memory.size);
+    CHECK(space.reservations == NULL);
+    CHECK_EQ(dma_unmap(&space, iova, 4096), 0);
+    CHECK_EQ(dma_unmap(&space, iova, 4096), 0);  // nothing there any more
+    munmap(page, 4096);
+}
+
+static void a_forked_child_shares_the_memory(void) {
+    struct dma_memory memory;
+    CHECK_EQ(dma_alloc(&space, 4096, &memory), 0);
+    pid_t child = fork();
+    if (!child) {
+        *(char *)memory.virt = 'c';
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK_EQ(*(char *)memory.virt, 'c');
+    dma_free(&space, &memory);
+}
+
 int main(void) {
     if (!CHECK_EQ(vfio_container_open(&container), 0)) return test_summary();
     CHECK_EQ(vfio_device_open(&container, DEFAULT_ADDRESS, &device), 0);
@@ -114,6 +144,8 @@ int main(void) {
     freed_iovas_are_used_again();
     a_full_range_is_stepped_over();
     what_cannot_be_mapped_is_refused();
+    a_failed_allocation_leaves_nothing();
+    a_forked_child_shares_the_memory();
 
     struct dma_memory last;
     CHECK_EQ(dma_alloc(&space, 4096, &last), 0);

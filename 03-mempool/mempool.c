@@ -114,10 +114,9 @@ struct packet_buffer *mempool_alloc(struct mempool *pool) {
 
 #ifdef DEBUG
 // Is this really one of the pool's buffers, and in use? From here on it counts as free.
-static bool take_back(struct packet_buffer *buffer) {
-    struct mempool *pool = buffer->pool;
+static bool take_back(struct mempool *pool, struct packet_buffer *buffer) {
     if (!pool || buffer->index >= pool->count || buffer != &pool->buffers[buffer->index]) {
-        log_error(-EINVAL, "buffer %p is freed but belongs to no pool", (void *)buffer);
+        log_error(-EINVAL, "buffer %p is freed to a pool that it does not belong to", (void *)buffer);
         return false;
     }
     if (pool->is_free[buffer->index]) {
@@ -131,7 +130,7 @@ static bool take_back(struct packet_buffer *buffer) {
 
 void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
-        if (take_back(buffers[i])) pool->free_stack[pool->free_count++] = buffers[i];
+        if (take_back(pool, buffers[i])) pool->free_stack[pool->free_count++] = buffers[i];
 }
 #else
 void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count) {

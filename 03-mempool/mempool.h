@@ -72,10 +72,11 @@ struct packet_buffer {
     struct packet_request request;  // all zeros in a free buffer, and in a received one that is a whole packet
 } __attribute__((aligned(64)));
 
-// `count` buffers of `buffer_size` bytes (a multiple of 1024, up to 16 KiB, as the 82599 counts them). All free.
-// 0 or a negative errno after saying what and why.
+// `count` (1 to 1048576) buffers of `buffer_size` bytes (a multiple of 1024, up to 16 KiB, as the 82599 counts them).
+// All free. 0 or a negative errno after saying what and why.
 int mempool_create(struct dma_space *space, uint32_t count, uint32_t buffer_size, struct mempool **pool);
-// Buffers that are still out are counted in a warning; using them after this is an error. NULL is fine.
+// Buffers that are still out are counted in a warning; using them after this is an error. No device may still use
+// any. NULL is fine.
 void mempool_destroy(struct mempool *pool);
 
 uint32_t mempool_count(const struct mempool *pool);
@@ -91,10 +92,10 @@ uint32_t mempool_alloc_batch(struct mempool *pool, struct packet_buffer **buffer
 struct packet_buffer *mempool_alloc(struct mempool *pool);  // NULL: empty
 
 // Gives packets back with all their buffers, each to its own pool. Built with `make DEBUG=1`, a buffer that is
-// already free or that belongs to no pool is named on standard error and left alone.
+// already free or that is not of the pool is named on standard error and left alone.
 void mempool_free_batch(struct packet_buffer *const *packets, uint32_t count);
 void mempool_free(struct packet_buffer *packet);
 // The same where each is known to be a single buffer without a request; for rings.
 void mempool_free_buffers(struct packet_buffer *const *buffers, uint32_t count);
-// And where all are known to be of this pool, too: then not one of them is looked at.
+// And where all are known to be of this pool, too: then not one of them is looked at, but in a DEBUG build.
 void mempool_free_own(struct mempool *pool, struct packet_buffer *const *buffers, uint32_t count);

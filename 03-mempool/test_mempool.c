@@ -96,6 +96,15 @@ static void mistakes_are_caught_in_debug_builds(void) {
     mempool_free(one);
     mempool_free(one);
     CHECK_EQ(mempool_free_count(pool), 4);
+
+    struct mempool *other;
+    CHECK_EQ(mempool_create(space, 4, 2048, &other), 0);
+    one = mempool_alloc(pool);
+    mempool_free_own(other, &one, 1);
+    CHECK_EQ(mempool_free_count(other), 4);
+    CHECK_EQ(mempool_free_count(pool), 3);
+    mempool_free(one);
+    mempool_destroy(other);
     mempool_destroy(pool);
 #endif
 }

@@ -15,6 +15,9 @@
 // Descriptors hold IOVAs, and there is no way back from an IOVA to the buffer's description. So beside the ring, in
 // memory of our own, `used` remembers which buffer each descriptor points to.
 //
+// Some packets ask the device for something, such as a VLAN tag, that their own descriptors have no room for. A
+// *context descriptor* in front says it. It has no buffer, and the device remembers it until the next one.
+//
 // What the bits in a descriptor mean is the device's business, a *format*: a few small functions. The ring functions
 // below are inlined into the driver together with its format, so the abstraction is gone in the machine code. Only
 // what is rare, a packet in several buffers or one that asks the device for something, is a call into ring.c.
@@ -29,8 +32,8 @@
 #include "mempool.h"
 
 enum {
-    RING_SMALLEST = 64,   // entries; room for two batches
-    RING_LARGEST = 4096,  // the most that Linux and DPDK use; the registers could count further
+    RING_SMALLEST = 64,   // entries; room for nearly two batches of 32
+    RING_LARGEST = 4096,  // the most that DPDK's driver takes; the registers could count further
     // A device asked to report every single packet would write 16 bytes back for each. One report for the last of 32
     // says the same for all of them.
     RING_REPORT_EVERY = 32,
@@ -90,7 +93,7 @@ struct rx_format {
 int ring_create(struct dma_space *space, uint32_t size, struct ring *ring);
 // Gives the buffers that are still in the ring back to their pools. The device must have stopped.
 void ring_empty(struct ring *ring);
-// The same, and the ring's memory after them.
+// The same, and the ring's memory after them. A ring that is all zero is fine.
 void ring_destroy(struct dma_space *space, struct ring *ring);
 
 static inline uint32_t ring_slot(const struct ring *ring, uint32_t position) { return position & (ring->size - 1); }
@@ -151,7 +154,8 @@ RING_INLINE void ring_write(const struct tx_format *format, struct descriptor *d
 }
 
 // TX, link: writes packets into descriptors from the tail on, as many as fit; returns how many. From here on their
-// buffers belong to the ring. The caller rings the doorbell afterwards. A group ends where another pool begins: now
+// buffers belong to the ring. The caller rings the doorbell afterwards. A packet of more than size - 2 buffers never
+// fits, so it would be waited for in vain. A group ends where another pool begins: now
 // the descriptions are at hand, and when the buffers go back they have long left the cache. So packets of many pools
 // in turn are reported one by one; those of one pool should stand together.
 RING_INLINE uint32_t ring_link(struct ring *ring, const struct tx_format *format,

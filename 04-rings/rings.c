@@ -175,7 +175,7 @@ static int many_rounds(struct driver *driver) {
         error = read_and_release(driver);
         fill(driver);
     }
-    // What is in the rings now takes two rounds more, if neither side waits for the other in vain.
+    // What is in the rings now takes one round more, if neither side waits for the other in vain.
     for (uint32_t round = 0; driver->received < driver->sent && !error; round++) {
         if (round == ROUNDS)
             return log_error(-ETIMEDOUT, "%u of %u packets have not arrived; who has the descriptors?",
@@ -187,8 +187,9 @@ static int many_rounds(struct driver *driver) {
     }
     ring_clean(&driver->tx, &toy_tx);
     if (error) return error;
-    printf("A thousand rounds more: %u packets sent, %u received, in order; each ring went round %u times\n",
-           driver->sent, driver->received, driver->sent / RING_SIZE);
+    printf(
+        "After a thousand rounds more: %u packets sent, %u received, in order; each ring has gone round %u times\n",
+        driver->sent, driver->received, driver->sent / RING_SIZE);
     show("At the end TX is empty and RX waits", &driver->tx, &driver->rx);
     return error;
 }

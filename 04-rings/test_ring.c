@@ -47,7 +47,10 @@ static enum rx_state rx_state(const struct descriptor *descriptor) {
 }
 static void rx_take(const struct descriptor *descriptor, struct packet_buffer *buffer) {
     buffer->length = (uint16_t)descriptor->word[1];
-    buffer->flags = descriptor->word[1] & END ? 82599 : 0;
+    bool end = descriptor->word[1] & END;
+    buffer->flags = end ? 82599 : 0;
+    buffer->vlan = end ? 100 : 0;
+    buffer->rss_hash = end ? 0xcafe : 0;
 }
 static const struct tx_format tx = {write_tx, request_report, tx_done, make_context, write_part};
 static const struct rx_format rx = {write_rx, rx_whole, rx_state, rx_take};
@@ -66,11 +69,22 @@ static void device_sends(struct ring *ring, uint32_t *head, uint32_t count) {
     }
 }
 
-static void device_receives(struct ring *ring, uint32_t *head, uint32_t count, uint32_t *length) {
+// From the device's address to the memory, as an IOMMU does.
+static void *at_iova(struct mempool *pool, uint64_t iova) {
+    const struct packet_buffer *first = mempool_buffer(pool, 0);
+    return (char *)first->data + (iova - first->iova.value);
+}
+
+// Writes each packet's number into its length and into the memory that the descriptor points to.
+static void device_receives(struct ring *ring, struct mempool *pool, uint32_t *head, uint32_t count,
+                            uint32_t *length) {
     for (; count && *head != ring->tail; count--, ++*head) {
+        struct descriptor *descriptor = &ring->descriptors[ring_slot(ring, *head)];
         uint64_t broken = random_below(10) == 0 ? BROKEN : 0;
-        ring->descriptors[ring_slot(ring, *head)].word[1] =
-            (broken ? 0 : (uint16_t)++ * length) | broken | END | DONE;
+        if (!broken) ++*length;
+        uint16_t number = broken ? 0 : (uint16_t)*length;
+        *(uint16_t *)at_iova(pool, descriptor->word[0]) = number;
+        descriptor->word[1] = number | broken | END | DONE;
     }
 }
 
@@ -87,6 +101,8 @@ static void every_sent_buffer_comes_back(uint32_t size) {
         uint32_t linked = ring_link(&ring, &tx, batch, count);
         CHECK_EQ(linked, count < room ? count : room);
         if (linked) CHECK(ring.descriptors[ring_slot(&ring, ring.tail - 1)].word[1] & REPORT);
+        for (uint32_t i = 0; i < linked; i++)
+            CHECK_EQ(ring.descriptors[ring_slot(&ring, ring.tail - linked + i)].word[0], batch[i]->iova.value);
         mempool_free_batch(batch + linked, count - linked);
         device_sends(&ring, &device_head, random_below(200));
         uint32_t cleaned = ring_clean(&ring, &tx);
@@ -114,9 +130,12 @@ static void packets_come_once_and_in_order(uint32_t size, uint32_t buffers) {
     for (int turn = 0; turn < 3000; turn++) {
         ring_fill(&ring, &rx, pool);
         CHECK(ring_free(&ring) == 0 || mempool_free_count(pool) == 0);
-        device_receives(&ring, &device_head, random_below(200), &written);
+        device_receives(&ring, pool, &device_head, random_below(200), &written);
         uint32_t count = ring_read(&ring, &rx, batch + held, random_below(200 - held), &broken);
-        for (uint32_t i = held; i < held + count; i++) CHECK_EQ(batch[i]->length, (uint16_t)++read);
+        for (uint32_t i = held; i < held + count; i++) {
+            CHECK_EQ(batch[i]->length, (uint16_t)++read);
+            CHECK_EQ(*(uint16_t *)batch[i]->data, batch[i]->length);
+        }
         held += count;
         CHECK_EQ(mempool_free_count(pool) + ring_in_use(&ring) + held, buffers);
         if (random_below(3)) {
@@ -235,6 +254,10 @@ static void a_packet_without_room_stays_with_the_caller(void) {
     CHECK_EQ(packets[1]->request.what, PACKET_CHAINED);
     mempool_free(packets[1]);
     CHECK_EQ(mempool_free_count(pool), 160);
+    struct packet_buffer *tagged = chain_of(pool, 23);  // 23 descriptors are free, and the tag would need one more
+    tagged->request.what |= PACKET_INSERT_VLAN;
+    CHECK_EQ(ring_link(&ring, &tx, &tagged, 1), 0);
+    mempool_free(tagged);
     struct packet_buffer *endless = chain_of(pool, 64);
     CHECK_EQ(ring_link(&ring, &tx, &endless, 1), 0);
     mempool_free_batch(&endless, 1);
@@ -297,7 +320,7 @@ static void packets_in_several_buffers_are_received(void) {
         for (uint32_t i = 0; i < count; i++, packets++) {
             uint32_t parts = 1;
             CHECK_EQ(batch[i]->length, first_lengths[packets % 4096]);
-            CHECK_EQ(batch[i]->flags, 82599);
+            CHECK(batch[i]->flags == 82599 && batch[i]->vlan == 100 && batch[i]->rss_hash == 0xcafe);
             if (batch[i]->request.what & PACKET_CHAINED)
                 for (const struct packet_buffer *part = batch[i]->next; part; part = part->next, parts++)
                     CHECK_EQ(part->length, (uint16_t)(batch[i]->length + parts));

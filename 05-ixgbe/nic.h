@@ -118,10 +118,10 @@ static inline uint32_t nic_receive(struct nic *nic, uint32_t queue, struct packe
     return nic->ops->receive(nic, queue, buffers, count);
 }
 
-// Queues up to `count` packets for sending, of 14 bytes and more without CRC, and returns how many the ring had room
-// for. Those belong to the card, and their buffers return to their pools once they are sent; the rest stays with the
-// caller. A packet may lie in several buffers, up to 40 (7.2.1.1), and may ask the card for something: offload.h. A
-// call also takes back what has been sent, so a call with count 0 does only that.
+// Queues up to `count` packets for sending, of 17 bytes and more without CRC (7.2.3.2.4), and returns how many the
+// ring had room for. Those belong to the card, and their buffers return to their pools once they are sent; the rest
+// stays with the caller. A packet may lie in several buffers, up to 40 (7.2.1.1), and may ask the card for something:
+// offload.h. A call also takes back what has been sent, so a call with count 0 does only that.
 static inline uint32_t nic_transmit(struct nic *nic, uint32_t queue, struct packet_buffer *const *buffers,
                                     uint32_t count) {
     return nic->ops->transmit(nic, queue, buffers, count);

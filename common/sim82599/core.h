@@ -228,7 +228,7 @@ struct sim_device {
     struct sim_totals totals;
     struct fifo fifo;
     bool fifo_full;            // reported
-    bool pause_wanted;         // XOFF was sent, and XON is due when the FIFO is below the low-water mark
+    bool congested;            // the FIFO was above its high-water mark, and has not been below the low one since
     uint64_t paused_until_ns;  // as far as the partner knows
     struct sim_pauses pauses_sent;
     bool rss_stale;

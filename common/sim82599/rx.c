@@ -14,7 +14,7 @@
 
 void receive_reset(struct sim_device *device) {
     device->fifo.read = device->fifo.write = device->fifo.used = 0;
-    device->fifo_full = device->pause_wanted = false;
+    device->fifo_full = device->congested = false;
     device->paused_until_ns = 0;
 }
 
@@ -55,21 +55,21 @@ static void send_pause(struct sim_device *device, bool xoff) {
 }
 
 void pause_again(struct sim_device *device) {
-    if (device->pause_wanted) send_pause(device, true);
+    if (device->congested) send_pause(device, true);
 }
 
-static void set_pause(struct sim_device *device, bool wanted) {
-    device->pause_wanted = wanted;
-    if (!wanted && !(reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_XONE)) return;
-    send_pause(device, wanted);
-    observe_event(device, wanted ? "XOFF sent" : "XON sent");  // but not each time that it is said again
+static void set_congested(struct sim_device *device, bool congested) {
+    device->congested = congested;
+    if (!congested && !(reg(device, IXGBE_FCRTL) & IXGBE_FCRTL_XONE)) return;
+    send_pause(device, congested);
+    observe_event(device, congested ? "XOFF sent" : "XON sent");  // but not each time that it is said again
 }
 
 static inline void watch_watermarks(struct sim_device *device) {
-    if (device->pause_wanted) {
-        if (device->fifo.used <= device->intake.low_water) set_pause(device, false);
+    if (device->congested) {
+        if (device->fifo.used <= device->intake.low_water) set_congested(device, false);
     } else if (device->fifo.used > device->intake.high_water) {
-        set_pause(device, true);
+        set_congested(device, true);
     }
 }
 
