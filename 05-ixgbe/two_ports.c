@@ -41,6 +41,7 @@ static int run_on_ports(struct two_ports *ports, char addresses[2][PCI_ADDRESS_S
 int two_ports_main(int argc, char **argv, const char *what_it_does, bool one_will_do,
                    int (*run)(struct two_ports *ports)) {
     char addresses[2][PCI_ADDRESS_SIZE] = {DEFAULT_ADDRESS, DEFAULT_ADDRESS_2};
+    cli_guard_output();
     bool help = argc == 2 && !strcmp(argv[1], "--help");
     if (help || argc > 3 || (argc == 2 && !one_will_do)) {
         fprintf(help ? stdout : stderr,

@@ -60,6 +60,7 @@ static int open_ports(const struct rounds_options *options) {
 
 int main(int argc, char **argv) {
     struct rounds_options options;
+    cli_guard_output();
     if (rounds_parse(argc, argv, &options)) return 2;
     frame_length = (uint32_t)options.size - FRAME_CRC;
     if (!options.addresses_named) use_software_nic_with_wire(argv, "generator:flows=256");

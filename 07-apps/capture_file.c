@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -42,16 +43,7 @@ struct packet_header {
 
 // ---- The writer's end ---------------------------------------------------------------------------------------------
 
-struct output {
-    int fd;
-    const char *path;
-    off_t whole;  // bytes of ours in the file, up to the last whole packet
-    uint64_t *packets;
-    bool is_file;   // and not a pipe, say
-    bool all_ours;  // a file that was empty: so it can be cut back
-};
-
-static int write_all(struct output *output, const char *data, size_t size) {
+static int write_all(struct capture_output *output, const char *data, size_t size) {
     while (size) {
         ssize_t done = write(output->fd, data, size);
         if (done < 0 && errno == EINTR) continue;
@@ -76,7 +68,7 @@ static size_t whole_packets(const char *data, size_t size, uint64_t *count) {
 }
 
 // Of a write that failed half way, what is whole may stay.
-static int cut_back(struct output *output, const char *data, int error) {
+static int cut_back(struct capture_output *output, const char *data, int error) {
     if (!output->all_ours) return log_error(error, "%s: writing stopped", output->path);
     struct stat status;
     size_t reached = fstat(output->fd, &status) ? 0 : (size_t)(status.st_size - output->whole);
@@ -86,7 +78,7 @@ static int cut_back(struct output *output, const char *data, int error) {
 }
 
 // Packets from the pipe to the file, whole ones only, until the other end is closed or dies. Returns the exit code.
-static int write_packets(struct output *output, int pipe) {
+static int write_packets(struct capture_output *output, int pipe) {
     static char buffer[2 * BUFFER_SIZE];
     size_t used = 0;
     for (;;) {
@@ -106,45 +98,44 @@ static int write_packets(struct output *output, int pipe) {
 }
 
 // The writer is not to die of the Ctrl-C, nor of the kill of a whole process group, that ends the capture.
-static _Noreturn void run_writer(struct output *output, int pipe) {
+static _Noreturn void run_writer(struct capture_output *output, int pipe) {
     setsid();
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
     _exit(write_packets(output, pipe));
 }
 
 // ---- The capturing program's end ----------------------------------------------------------------------------------
 
-static int open_output(struct output *output, const char *path) {
-    bool standard_output = !strcmp(path, "-");
-    *output = (struct output){.path = standard_output ? "standard output" : path};
-    output->fd = standard_output ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (output->fd < 0) return log_error(-errno, "cannot create %s", path);
+static int open_output(struct capture_output *output, const char *path) {
+    struct stat status;
+    if (!strcmp(path, "-")) {
+        *output = (struct capture_output){.path = "standard output", .fd = STDOUT_FILENO};
+    } else {
+        *output = (struct capture_output){.path = path};
+        output->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        output->created = output->fd >= 0;
+        if (!output->created) output->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        if (output->fd < 0) return log_error(-errno, "cannot create %s", path);
+    }
     if (isatty(output->fd))
         return log_error(-EINVAL, "packets on a terminal help nobody; try: 07-apps/pcap - | tshark -r -");
-    struct stat status;
     output->is_file = !fstat(output->fd, &status) && S_ISREG(status.st_mode);
-    output->all_ours = output->is_file && !status.st_size;
+    output->whole = sizeof(struct file_header);
+    output->all_ours = output->is_file && (!status.st_size || output->fd != STDOUT_FILENO);
+    // Two who write into one file would overwrite each other.
+    if (output->is_file && flock(output->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return log_error(-EBUSY, "another program is capturing to %s", output->path);
     return 0;
 }
 
-static int write_file_header(struct output *output, uint32_t snaplen) {
-    struct file_header header = {.magic = 0xa1b23c4d,
-                                 .version_major = 2,
-                                 .version_minor = 4,
-                                 .snaplen = snaplen,
-                                 .linktype = LINKTYPE_ETHERNET};
-    int error = write_all(output, (const char *)&header, sizeof header);
-    if (!error) {
-        output->whole = sizeof header;
-        return 0;
-    }
-    if (output->all_ours && ftruncate(output->fd, 0)) log_error(-errno, "%s holds half a header", output->path);
-    return log_error(error, "cannot write to %s", output->path);
+static void close_output(struct capture_output *output) {
+    if (output->fd > STDERR_FILENO) close(output->fd);
+    output->fd = -1;
 }
 
-static int start_writer(struct capture_file *file, struct output *output) {
+static int start_writer(struct capture_file *file) {
+    struct capture_output *output = &file->output;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC)) return log_error(-errno, "a pipe to the writer of %s", output->path);
     fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);  // room for a burst; less is fine
@@ -165,31 +156,55 @@ static int start_writer(struct capture_file *file, struct output *output) {
     return 0;
 }
 
-static void free_memory(struct capture_file *file) {
+static int get_memory(struct capture_file *file) {
+    uint64_t *packets = mmap(NULL, sizeof *packets, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    file->buffer = malloc(BUFFER_SIZE);
+    file->output.packets = packets == MAP_FAILED ? NULL : packets;
+    return file->buffer && file->output.packets ? 0 : log_error(-ENOMEM, "%s", file->output.path);
+}
+
+// Closes the file, and removes it if it is new and nothing was written to it.
+static void release(struct capture_file *file) {
+    if (!file->begun && file->output.created) unlink(file->output.path);
+    close_output(&file->output);
     free(file->buffer);
-    if (file->in_file != MAP_FAILED) munmap(file->in_file, sizeof *file->in_file);
+    if (file->output.packets) munmap(file->output.packets, sizeof *file->output.packets);
 }
 
 int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, bool (*give_up)(void)) {
-    struct output output = {0};
-    *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .give_up = give_up, .buffer = malloc(BUFFER_SIZE)};
-    file->in_file = mmap(NULL, sizeof *file->in_file, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    bool memory = file->buffer && file->in_file != MAP_FAILED;
-    int error = memory ? open_output(&output, path) : log_error(-ENOMEM, "%s", path);
-    file->for_a_reader = !error && !output.is_file;
-    if (!error) error = write_file_header(&output, snaplen);
-    output.packets = file->in_file;
-    if (!error) error = start_writer(file, &output);
-    if (memory && output.fd > STDERR_FILENO) close(output.fd);
-    if (error) free_memory(file);
-    signal(SIGPIPE, SIG_IGN);  // a writer that has given up is an error to handle, not a reason to die
+    *file = (struct capture_file){.pipe = -1, .snaplen = snaplen, .give_up = give_up};
+    // A writer that has given up, or a file that is too large, is an error to handle, not a reason to die.
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    int error = open_output(&file->output, path);
+    if (!error) error = get_memory(file);
+    if (!error) error = start_writer(file);
+    if (error) release(file);
+    return error;
+}
+
+int capture_begin(struct capture_file *file) {
+    struct capture_output *output = &file->output;
+    struct file_header header = {.magic = 0xa1b23c4d,
+                                 .version_major = 2,
+                                 .version_minor = 4,
+                                 .snaplen = file->snaplen,
+                                 .linktype = LINKTYPE_ETHERNET};
+    if (output->all_ours && ftruncate(output->fd, 0)) return log_error(-errno, "cannot empty %s", output->path);
+    int error = write_all(output, (const char *)&header, sizeof header);
+    if (error) {
+        log_error(error, "cannot write to %s", output->path);
+        if (output->all_ours && ftruncate(output->fd, 0)) log_error(-errno, "%s holds half a header", output->path);
+    }
+    file->begun = !error;
+    close_output(output);
     return error;
 }
 
 // The writer waits for whoever reads what it writes, and we wait for the writer. But a program that is to end must
 // not leave its card running because of that. So from then on there is a deadline.
 static int check_reader(struct capture_file *file) {
-    if (!file->for_a_reader || !file->give_up || !file->give_up()) return 0;
+    if (file->output.is_file || !file->give_up || !file->give_up()) return 0;
     if (!file->deadline_ns) file->deadline_ns = clock_ns() + LAST_BYTES_MS * 1000000ull;
     if (clock_ns() < file->deadline_ns) return 0;
     return log_error(-ETIMEDOUT, "nobody reads what was captured; the last of it may be lost");
@@ -240,8 +255,8 @@ int capture_close(struct capture_file *file, uint64_t *packets) {
         int error = check_reader(file);
         if (error) file->error = error;
     }
-    *packets = *file->in_file;
-    free_memory(file);
+    *packets = *file->output.packets;
+    release(file);
     if (WIFSIGNALED(status)) return log_error(-EIO, "the file's writer was killed by signal %d", WTERMSIG(status));
     // The writer has said what went wrong on its side; its exit code is the errno.
     return WEXITSTATUS(status) ? -WEXITSTATUS(status) : file->error;

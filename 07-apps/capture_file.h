@@ -12,29 +12,45 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+// Where it goes. The capturing program and the writer have one each, but share the descriptor's place in the file.
+struct capture_output {
+    int fd;
+    const char *path;
+    off_t whole;        // bytes of ours in the file, up to the last whole packet
+    uint64_t *packets;  // of these; counted by the writer, in memory that both share
+    bool is_file;       // and not a pipe, say
+    bool all_ours;      // a file that was empty, or is to be emptied: so it can be cut back
+    bool created;       // by us
+};
+
 struct capture_file {
+    struct capture_output output;
+    bool begun;
     int pipe;
     pid_t writer;
     int error;  // the first thing that went wrong; from then on nothing is written
     char *buffer;
     uint32_t used;
     uint32_t snaplen;
-    bool for_a_reader;  // what is written goes to a program, and not into a file
     bool (*give_up)(void);
     uint64_t deadline_ns;  // for the reader, once give_up has said so
-    uint64_t *in_file;     // packets; counted by the writer, in memory that both share
 };
 
-// Creates or empties the file at `path`; "-" is standard output. Packets are cut to `snaplen` bytes. Where nobody
-// reads what is written, a flush waits; `give_up`, if not NULL, says when that should come to an end. 0 or a negative
-// errno after saying why. Call it before anything that a child process must not inherit, such as an open device.
+// Opens the file at `path`, or creates it; "-" is standard output. `path` must stay. Another capture into the same
+// file is -EBUSY. Packets are cut to `snaplen` bytes. Where nobody reads what is written, a flush waits; `give_up`,
+// if not NULL, says when that should come to an end. 0 or a negative errno after saying why. Call it before anything
+// that a child process must not inherit, such as an open device.
 int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, bool (*give_up)(void));
+
+// Empties the file and writes its header. Until then, what was in it is still there; so call it once nothing else can
+// fail, and before the first packet. 0 or a negative errno after saying why.
+int capture_begin(struct capture_file *file);
 
 // One packet of `length` bytes that arrived at `time_ns` since 1970. It is on its way to the file after the next
 // capture_flush, at the latest. 0 or a negative errno.
 int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length);
 int capture_flush(struct capture_file *file);
 
-// Flushes, and waits until everything is in the file, unless that was given up. *packets: how many are. 0, or the
-// negative errno of whatever went wrong since open.
+// Flushes, and waits until everything is in the file, unless that was given up. A file that was created and never
+// begun is removed. *packets: how many are in the file. 0, or the negative errno of whatever went wrong since open.
 int capture_close(struct capture_file *file, uint64_t *packets);

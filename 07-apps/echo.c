@@ -303,6 +303,7 @@ static int parse(int argc, char **argv, struct options *options, struct host *ho
 
 int main(int argc, char **argv) {
     static struct echo echo;
+    cli_guard_output();
     if (parse(argc, argv, &echo.options, &echo.host)) {
         log_info("echo --help tells what it understands");
         return 2;

@@ -320,6 +320,7 @@ static int parse(int argc, char **argv, struct options *options) {
 
 int main(int argc, char **argv) {
     static struct forwarder forwarder;
+    cli_guard_output();
     if (parse(argc, argv, &forwarder.options)) {
         log_info("fwd --help tells what it understands");
         return 2;

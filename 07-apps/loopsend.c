@@ -314,6 +314,7 @@ static int parse(int argc, char **argv, struct options *options) {
 
 int main(int argc, char **argv) {
     static struct loop loop;
+    cli_guard_output();
     if (parse(argc, argv, &loop.options)) {
         log_info("loopsend --help tells what it understands");
         return 2;

@@ -99,9 +99,12 @@ static int run(struct nic_host *host, struct capture_file *file, const struct op
     if (error) return error;
     nic_set_promiscuous(nic, true);
     nic_wait_for_link(nic, LINK_TIMEOUT_MS, cli_stop);  // and without one: who captures may be there before the cable
-    log_info("capturing on %s to %s%s", options->address, options->path,
-             options->seconds || options->count ? "" : "; Ctrl-C ends it");
-    error = capture_with_interrupts(nic, file, options, counts, stats);
+    error = capture_begin(file);
+    if (!error) {
+        log_info("capturing on %s to %s%s", options->address, options->path,
+                 options->seconds || options->count ? "" : "; Ctrl-C ends it");
+        error = capture_with_interrupts(nic, file, options, counts, stats);
+    }
     nic_read_stats(nic, stats);
     nic_close(nic);
     return error;
@@ -173,6 +176,7 @@ static int parse(int argc, char **argv, struct options *options) {
 
 int main(int argc, char **argv) {
     struct options options;
+    cli_guard_output();
     if (parse(argc, argv, &options)) {
         log_info("pcap --help tells what it understands");
         return 2;

@@ -78,7 +78,7 @@ static const char usage[] =
     "  --batch N      packets in one call of the driver, 1 to 256 (default: 1, 8, 32, 64 and 256)\n"
     "  --size BYTES   length of the frames that are sent, with their CRC: 64 to 1518 (default 64)\n"
     "  --queues N     queues of each port, visited in turn, 1 to 16 (default 1)\n"
-    "  --ring N       descriptors of each ring, 64 to 4096, and 512 or more in those of all queues (default 512)\n"
+    "  --ring N       descriptors of a ring, 64, 128 ... 4096; 512 or more in all queues together (default 512)\n"
     "  --rounds N     how often each is measured, 1 to 1000 (default 21)\n"
     "  --help         this text\n"
     "\n"
@@ -118,6 +118,8 @@ int rounds_parse(int argc, char **argv, struct rounds_options *options) {
         default: error = -EINVAL;  // getopt_long has said which option
         }
     }
+    if (!error && options->ring & (options->ring - 1))
+        error = log_error(-EINVAL, "--ring: %" PRIu64 " is not a power of two", options->ring);
     if (!error && options->queues * options->ring < 2 * PACKETS_BETWEEN_YIELDS)
         error =
             log_error(-EINVAL, "--ring: %" PRIu64 " descriptors in each of %" PRIu64 " queues; together at least %d",

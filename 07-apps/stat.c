@@ -222,6 +222,7 @@ static int parse(int argc, char **argv, struct options *options) {
 
 int main(int argc, char **argv) {
     static struct watch watch;
+    cli_guard_output();
     if (parse(argc, argv, &watch.options)) {
         log_info("stat --help tells what it understands");
         return 2;

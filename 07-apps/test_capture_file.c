@@ -53,6 +53,7 @@ static int add(struct capture_file *file, uint32_t i) {
 static void packets_come_out_as_they_went_in(void) {
     struct capture_file file;
     CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(capture_begin(&file), 0);
     for (uint32_t i = 0; i < 5000; i++) CHECK_EQ(add(&file, i), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(65535), 5000);
@@ -62,6 +63,7 @@ static void packets_come_out_as_they_went_in(void) {
 static void long_packets_are_cut_to_the_snaplen(void) {
     struct capture_file file;
     CHECK_EQ(capture_open(&file, path, 100, NULL), 0);
+    CHECK_EQ(capture_begin(&file), 0);
     for (uint32_t i = 0; i < 500; i++) CHECK_EQ(add(&file, i), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(100), 500);
@@ -70,6 +72,7 @@ static void long_packets_are_cut_to_the_snaplen(void) {
 static void an_empty_capture_is_a_valid_file(void) {
     struct capture_file file;
     CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(capture_begin(&file), 0);
     CHECK_EQ(capture_close(&file, &in_file), 0);
     CHECK_EQ(packets_in_file(65535), 0);
 }
@@ -90,7 +93,7 @@ static bool all_are_gone(int pipe) {
 // Writes as fast as it can, and waits to be killed. Should that take long, the disk is not to be full before.
 static _Noreturn void capture_until_killed(void) {
     struct capture_file file;
-    if (capture_open(&file, path, 65535, NULL)) _exit(1);
+    if (capture_open(&file, path, 65535, NULL) || capture_begin(&file)) _exit(1);
     for (uint32_t i = 0; i < 300000; i++) add(&file, i);
     for (;;) pause();
 }
@@ -121,8 +124,7 @@ static void a_full_disk_keeps_what_is_whole(void) {
         struct capture_file file;
         int error = 0;
         setrlimit(RLIMIT_FSIZE, &limit);
-        signal(SIGXFSZ, SIG_IGN);
-        if (capture_open(&file, path, 65535, NULL)) _exit(9);
+        if (capture_open(&file, path, 65535, NULL) || capture_begin(&file)) _exit(9);
         for (uint32_t i = 0; i < 100000 && !error; i++) error = add(&file, i);
         error = capture_close(&file, &in_file) == -EFBIG && error ? 0 : 1;
         _exit(error || packets_in_file(65535) != (long)in_file);
@@ -143,9 +145,8 @@ static void what_was_there_before_stays(void) {
         struct rlimit limit = {100000, 100000};
         struct capture_file file;
         setrlimit(RLIMIT_FSIZE, &limit);
-        signal(SIGXFSZ, SIG_IGN);
         int fd = open(path, O_WRONLY | O_APPEND);
-        if (dup2(fd, STDOUT_FILENO) < 0 || capture_open(&file, "-", 65535, NULL)) _exit(9);
+        if (dup2(fd, STDOUT_FILENO) < 0 || capture_open(&file, "-", 65535, NULL) || capture_begin(&file)) _exit(9);
         for (uint32_t i = 0; i < 1000; i++) add(&file, i);
         _exit(capture_close(&file, &in_file) != -EFBIG);
     }
@@ -160,7 +161,39 @@ static void what_was_there_before_stays(void) {
 static void what_cannot_be_opened_is_an_error(void) {
     struct capture_file file;
     CHECK_EQ(capture_open(&file, "/nonexistent/file.pcap", 65535, NULL), -ENOENT);
-    CHECK_EQ(capture_open(&file, "/dev/full", 65535, NULL), -ENOSPC);
+    CHECK_EQ(capture_open(&file, "/dev/full", 65535, NULL), 0);
+    CHECK_EQ(capture_begin(&file), -ENOSPC);
+    CHECK_EQ(capture_close(&file, &in_file), 0);
+}
+
+// What else a program needs may be missing. Then the old file stays as it is, and no new one is left.
+static void what_is_not_begun_changes_nothing(void) {
+    struct capture_file file;
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(capture_begin(&file), 0);
+    for (uint32_t i = 0; i < 10; i++) add(&file, i);
+    CHECK_EQ(capture_close(&file, &in_file), 0);
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(capture_close(&file, &in_file), 0);
+    CHECK_EQ(packets_in_file(65535), 10);
+    unlink(path);
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(access(path, F_OK), 0);
+    CHECK_EQ(capture_close(&file, &in_file), 0);
+    CHECK(access(path, F_OK) < 0);
+}
+
+static void a_file_has_one_capture_at_a_time(void) {
+    struct capture_file file, second;
+    CHECK_EQ(capture_open(&file, path, 65535, NULL), 0);
+    CHECK_EQ(capture_open(&second, path, 65535, NULL), -EBUSY);
+    CHECK_EQ(capture_begin(&file), 0);
+    for (uint32_t i = 0; i < 10; i++) add(&file, i);
+    CHECK_EQ(capture_open(&second, path, 65535, NULL), -EBUSY);
+    CHECK_EQ(capture_close(&file, &in_file), 0);
+    CHECK_EQ(packets_in_file(65535), 10);
+    CHECK_EQ(capture_open(&second, path, 65535, NULL), 0);
+    CHECK_EQ(capture_close(&second, &in_file), 0);
 }
 
 int main(void) {
@@ -172,6 +205,8 @@ int main(void) {
     a_full_disk_keeps_what_is_whole();
     what_was_there_before_stays();
     what_cannot_be_opened_is_an_error();
+    what_is_not_begun_changes_nothing();
+    a_file_has_one_capture_at_a_time();
     unlink(path);
     return test_summary();
 }

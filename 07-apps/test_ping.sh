@@ -46,6 +46,17 @@ for signal in TERM KILL; do
     if timeout 30 cat <&3 >"$directory/out"; then ok; else not_ok "somebody goes on when scripts/ping has got SIG$signal"; fi
 done
 
+# The terminal is closed, and all get a SIGHUP. Nothing is left.
+mkdir "$directory/closed"
+set -m  # in a process group of its own, as from a terminal
+TMPDIR=$directory/closed scripts/ping sleep 60 >"$directory/out" 2>"$directory/err" </dev/null &
+pid=$!
+set +m
+wait_for 'answers for' "$directory/out"
+kill -HUP -- -$pid
+wait $pid 2>/dev/null
+if ls -d "$directory"/closed/* /dev/shm/sim82599-*-ping-$pid 2>/dev/null; then not_ok "scripts/ping left this behind"; else ok; fi
+
 if have ping iputils-ping; then
     pings '^3 packets transmitted, 3 received'  # both pings of `make ping`
     printed '^ +192.0.2.1 asks who has 192.0.2.100: it is at 90:e2:ba:82:59:00$'

@@ -23,6 +23,9 @@ if od -An -v -tx1 -w76 -j24 "$directory/two.pcap" | awk '
 scripts/sim 07-apps/loopsend 04:00.0 >"$directory/first" 2>&1 &
 pid=$!
 wait_for sends "$directory/first"
+echo old >"$directory/old.pcap"
+try 1 'in use by another program' scripts/sim 07-apps/pcap --count 1 "$directory/old.pcap" 04:00.0
+if [ "$(cat "$directory/old.pcap")" = old ]; then ok; else not_ok "a pcap that could not begin has changed its file"; fi
 try 1 'in use by another program' scripts/sim 07-apps/loopsend --count 10 04:00.0
 kill -INT $pid
 wait $pid

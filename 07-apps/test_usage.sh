@@ -38,12 +38,14 @@ try 2 "'05:00.0' is one argument too many" 07-apps/echo 04:00.0 05:00.0
 try 2 "unrecognized option.*bogus" 07-apps/stat --bogus
 try 2 "--queues: '17' is not a whole number from 1 to 16" 07-apps/stat --queues 17
 try 2 "'05:00.0' is one argument too many" 07-apps/stat 04:00.0 05:00.0
+try 2 '--ring: 65 is not a power of two' 07-apps/bench --ring 65 --queues 16
 try 2 'same port' 07-apps/bench 04:00.0 0000:04:00.0
 try 2 'usage: 05-ixgbe/poll \[FROM TO\]' 05-ixgbe/poll 04:00.0
 try 2 'cannot be both ends' 05-ixgbe/segment 04:00.0 0000:04:00.0
 for program in 01-vfio/probe 02-dma/dmamap 03-mempool/pool 04-rings/rings 05-ixgbe/poll 05-ixgbe/stray 05-ixgbe/segment 06-interrupts/wait \
     07-apps/loopsend 07-apps/pcap 07-apps/fwd 07-apps/echo 07-apps/stat; do
     try 0 '^usage: ' $program --help
+    try 1 'not all that was printed has been written' sh -c "$program --help >/dev/full"
     try 2 'not a PCI address' $program nonsense:00.0 $([[ $program =~ poll|stray|segment|wait ]] && echo 05:00.0) $([[ $program =~ pcap ]] && echo nonsense)
 done
 

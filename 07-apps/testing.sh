@@ -1,7 +1,7 @@
 # testing.sh: what the test_*.sh of this directory share. They look at programs as people do: what they print, how they
 # end, what they leave behind.
 set -u
-cd "$(dirname "$0")/.." || exit 2
+cd "$(dirname "$(readlink -f "$0")")/.." || exit 2
 export SIM82599_MACHINE=apps-$$
 directory=$(mktemp -d) || exit 2
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$directory" "/dev/shm/sim82599-$(id -u)-apps-$$"' EXIT

@@ -72,7 +72,6 @@ void cli_guard_output(void) {
 }
 
 void cli_stop_on_signals(void) {
-    cli_guard_output();
     // SA_RESETHAND: the second signal finds the default action again.
     struct sigaction action = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);

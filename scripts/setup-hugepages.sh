@@ -72,7 +72,7 @@ for argument in "$@"; do
     esac
 done
 
-case $action in --help | -h) usage; exit 0 ;; esac
+case $action in --help | -h) usage; exit ;; esac
 [ -r "$pool/nr_hugepages" ] || refuse "this kernel has no 2 MiB huge pages (${pool#"$root"} is missing); \
 the driver works with ordinary pages too, only slower"
 case ${action:-$default_pages} in

@@ -313,7 +313,7 @@ user=
 force=no
 while [ $# -gt 0 ]; do
     case $1 in
-    --help | -h) usage; exit 0 ;;
+    --help | -h) usage; exit ;;
     --status | --restore)
         [ "$action" = bind ] || misuse "$1: does not go with --$action"
         action=${1#--}

@@ -17,7 +17,7 @@ try 2 "'reverse' is not receive, transmit or forward" 07-apps/bench --operation 
 try 2 "--batch: '257' is not" 07-apps/bench --batch 257
 try 2 "--size: '63' is not" 07-apps/bench --size 63
 try 2 "--queues: '17' is not" 07-apps/bench --queues 17
-try 2 '--ring: 511 descriptors in each of 1 queues; together at least 512' 07-apps/bench --ring 511
+try 2 '--ring: 256 descriptors in each of 1 queues; together at least 512' 07-apps/bench --ring 256
 try 2 "--rounds: '0' is not" 07-apps/bench --rounds 0
 try 2 'two addresses, or none' 07-apps/bench 04:00.0
 try 0 '^usage: ' 07-apps/bench --help

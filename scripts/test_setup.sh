@@ -6,7 +6,7 @@
 # usage: scripts/test_setup.sh [SHELL]...   under each of these shells (default sh); scripts/check shells names three
 set -u
 export LC_ALL=C
-cd "$(dirname "$0")/.." || exit 2
+cd "$(dirname "$(readlink -f "$0")")/.." || exit 2
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT

@@ -2,7 +2,7 @@
 # Does scripts/vm find what it needs, judge a guest rightly, and leave nothing behind? No virtual machine runs
 # here: the kernel is an empty file, and the programs are a few lines of shell that play QEMU and the NIC.
 set -u
-cd "$(dirname "$0")/.." || exit 2
+cd "$(dirname "$(readlink -f "$0")")/.." || exit 2
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT

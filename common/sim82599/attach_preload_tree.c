@@ -108,8 +108,9 @@ static int make_file(const char *directory, const char *name, const void *data, 
     int fd = real.openat(AT_FDCWD, full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0) return -errno;
     ssize_t written = real.write(fd, data, size);
+    int error = written < 0 ? -errno : written < (ssize_t)size ? -ENOSPC : 0;
     real.close(fd);
-    return written == (ssize_t)size ? 0 : -EIO;
+    return error;
 }
 
 static int make_text(const char *directory, const char *name, const char *text) {
@@ -303,23 +304,28 @@ static void sweep(void) {
     closedir(directory);
 }
 
-static int build(void) {
+static int inhabit(void) {
     char full[PATH_MAX];
-    sweep();
-    snprintf(root, sizeof root, "%s/sim82599-%u-%d", parent(), (unsigned)getuid(), (int)getpid());
-    if (mkdir(root, 0700) < 0) {
-        int error = -errno;
-        fprintf(stderr, "sim82599: cannot make %s, where the machine's /sys would be: %s\n", root, strerror(-error));
-        root[0] = '\0';
-        return error;
-    }
-    creator = getpid();
     snprintf(full, sizeof full, "%s/lock", root);
     int fd = real.openat(AT_FDCWD, full, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int high = fd < 0 ? -1 : real.fcntl(fd, F_DUPFD_CLOEXEC, 600);
     if (high >= 0) real.close(fd);
-    if (fd < 0 || flock(high >= 0 ? high : fd, LOCK_SH | LOCK_NB) < 0) return -errno;
-    int error = make_content();
+    return fd < 0 || flock(high >= 0 ? high : fd, LOCK_SH | LOCK_NB) < 0 ? -errno : 0;
+}
+
+static int build(void) {
+    sweep();
+    snprintf(root, sizeof root, "%s/sim82599-%u-%d-XXXXXX", parent(), (unsigned)getuid(), (int)getpid());
+    if (!mkdtemp(root)) {
+        int error = -errno;
+        fprintf(stderr, "sim82599: cannot make a directory in %s, where the machine's /sys would be: %s\n", parent(),
+                strerror(-error));
+        root[0] = '\0';
+        return error;
+    }
+    creator = getpid();
+    int error = inhabit();
+    if (!error) error = make_content();
     if (error) fprintf(stderr, "sim82599: cannot fill %s: %s\n", root, strerror(-error));
     return error;
 }
@@ -342,6 +348,9 @@ const char *tree_path(const char *path, char *buffer) {
     char simple[PATH_MAX];
     if (!may_be_ours(path) || host_is_mine() || !simplify(path, simple, sizeof simple) || !is_ours(simple))
         return path;
-    if (!ready() || snprintf(buffer, PATH_MAX, "%s%s", root, simple) >= PATH_MAX) return path;
+    // Never the real path: whoever asks for the software machine must not get at the real one because a fault's name
+    // was misspelt, say.
+    if (!ready()) exit(1);
+    if (snprintf(buffer, PATH_MAX, "%s%s", root, simple) >= PATH_MAX) buffer[0] = '\0';  // nothing has such a name
     return buffer;
 }

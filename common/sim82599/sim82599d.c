@@ -138,7 +138,7 @@ static struct options parse(int count, char **words) {
         case FAULT1: options.faults[option - FAULT0] = optarg; break;
         case TRACE: options.trace = trace_file(optarg); break;
         case MACHINE: setenv("SIM82599_MACHINE", optarg, 1); break;
-        case HELP: fputs(usage, stdout); exit(0);
+        case HELP: fputs(usage, stdout); exit(fflush(stdout) ? 1 : 0);
         case ':': refuse("%s needs a value", words[optind - 1]);
         default: refuse("unknown option %s", words[optind - 1]);
         }

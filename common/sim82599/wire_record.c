@@ -81,7 +81,8 @@ static const struct wire_ops record_ops = {"record", record_send, record_poll, r
 // Two ports in one file would overwrite each other.
 static int open_file(struct record *record, const char *path) {
     record->file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (record->file < 0 || flock(record->file, LOCK_EX | LOCK_NB) < 0) return errno == EWOULDBLOCK ? -EBUSY : -errno;
+    if (record->file < 0 || flock(record->file, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EEXIST : -errno;
     if (ftruncate(record->file, 0) < 0 && errno != EINVAL) return -errno;  // EINVAL: a pipe
     return write_file_header(record);
 }
@@ -92,7 +93,7 @@ int wire_record(const char *path, struct wire *under, struct wire **wire) {
     int error = open_file(record, path);
     if (error) {
         wire_complain("record: cannot write %s: %s", path,
-                      error == -EBUSY ? "another port records there" : strerror(-error));
+                      error == -EEXIST ? "another port records there" : strerror(-error));
         if (record->file >= 0) close(record->file);
         free(record);
         return error;

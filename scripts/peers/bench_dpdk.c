@@ -102,6 +102,7 @@ static int open_ports(const struct rounds_options *options) {
 
 int main(int argc, char **argv) {
     struct rounds_options options;
+    cli_guard_output();
     rte_delay_us_callback_register(rte_delay_us_sleep);  // the card needs turns to get ready in, too
     int used = rte_eal_init(argc, argv);
     if (used < 0) return failed("start", -rte_errno), 1;
