@@ -47,7 +47,7 @@ struct packet_request {
 enum {
     PACKET_VLAN_REMOVED = 1 << 3,  // it had a VLAN tag, which is in `vlan` now
     PACKET_L4_CHECKED = 1 << 5,    // the card has computed the checksum of TCP, UDP or SCTP ...
-    PACKET_L4_BAD = 1 << 30,       // ... and the packet's own is different
+    PACKET_L4_BAD = 1 << 30,       // ... and the packet's own is different; in UDP also if it has none (an erratum)
     PACKET_IPV4_CHECKED = 1 << 6,  // the same for the IPv4 header
     PACKET_IPV4_BAD = 1u << 31,
 };

@@ -190,7 +190,7 @@ static int start_receive_queues(struct ixgbe *ixgbe) {
 // start in the middle of a frame.
 static int open_receiver(struct ixgbe *ixgbe) {
     ixgbe_set(ixgbe, IXGBE_SECRXCTRL, IXGBE_SECRXCTRL_RX_DIS);
-    int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 10,
+    int error = wait_for(ixgbe, IXGBE_SECRXSTAT, IXGBE_SECRXSTAT_SECRX_RDY, IXGBE_SECRXSTAT_SECRX_RDY, 100,
                          "emptying of the receive path");
     if (error) return error;
     // 8.2.3.1.3: no DMA is to say "no snoop", so that all of it stays coherent with our caches.

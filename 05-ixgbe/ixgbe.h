@@ -24,19 +24,20 @@ struct ixgbe_tx_queue {
     struct ring ring;
 } __attribute__((aligned(64)));
 
-// In the order in which they are read. The card counts the PAUSE frames that it sends among its packets, so they are
-// read first: one that goes out between the two readings counts as a packet until the next time. In the other order
-// it would be a packet too few, and a count could go back.
+// In the order in which they are read. What is taken off another counter is read before that one: the PAUSE frames
+// that the card sends and counts among its packets, and the frames that it receives and then loses. One that comes
+// between the two readings counts as a packet until the next time. In the other order it would be a packet too few,
+// and a count could go back.
 enum ixgbe_counter {
     IXGBE_TX_XON,
     IXGBE_TX_XOFF,
+    IXGBE_RX_MISSED,
     IXGBE_RX_PACKETS,
     IXGBE_TX_PACKETS,
     IXGBE_RX_BYTES,
     IXGBE_TX_BYTES,
     IXGBE_RX_MULTICAST,
     IXGBE_RX_BROADCAST,
-    IXGBE_RX_MISSED,
     IXGBE_RX_NO_DESCRIPTOR,
     IXGBE_RX_CRC_ERRORS,
     IXGBE_RX_LENGTH_ERRORS,

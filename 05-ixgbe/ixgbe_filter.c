@@ -8,8 +8,8 @@
 //       -> otherwise RSS: a hash over addresses and ports picks the queue.                7.1.2.8
 //
 // The tables behind these steps are memory in the card. A reset leaves them as they were, so ixgbe_reset_filters
-// clears them when the receive unit is set up. What the functions of nic.h change holds for every frame that arrives
-// after they return; a write may still be on its way then, so each ends with ixgbe_flush.
+// clears those in use here when the receive unit is set up. What the functions of nic.h change holds for every frame
+// that arrives after they return; a write may still be on its way then, so each ends with ixgbe_flush.
 
 #include <arpa/inet.h>
 #include <errno.h>

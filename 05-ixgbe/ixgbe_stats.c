@@ -16,13 +16,15 @@ static const struct {
 } rows[IXGBE_COUNTERS] = {
     [IXGBE_TX_XON] = {"tx_flow_control_xon", IXGBE_LXONTXC, 0},
     [IXGBE_TX_XOFF] = {"tx_flow_control_xoff", IXGBE_LXOFFTXC, 0},
+    [IXGBE_RX_MISSED] = {"rx_missed_errors", IXGBE_REG(RXMPC, 0), 0},
     [IXGBE_RX_PACKETS] = {"rx_pkts_nic", IXGBE_GPRC, 0},
     [IXGBE_TX_PACKETS] = {"tx_pkts_nic", IXGBE_GPTC, 0},
     [IXGBE_RX_BYTES] = {"rx_bytes_nic", IXGBE_GORCL, IXGBE_GORCH},
     [IXGBE_TX_BYTES] = {"tx_bytes_nic", IXGBE_GOTCL, IXGBE_GOTCH},
     [IXGBE_RX_MULTICAST] = {"multicast", IXGBE_MPRC, 0},
     [IXGBE_RX_BROADCAST] = {"broadcast", IXGBE_BPRC, 0},
-    [IXGBE_RX_MISSED] = {"rx_missed_errors", IXGBE_REG(RXMPC, 0), 0},
+    // Packets that their queue had no descriptor for; see drop_when_full.
+    [IXGBE_RX_NO_DESCRIPTOR] = {"rx_no_dma_resources", 0, 0},
     [IXGBE_RX_CRC_ERRORS] = {"rx_crc_errors", IXGBE_CRCERRS, 0},
     [IXGBE_RX_LENGTH_ERRORS] = {"rx_length_errors", IXGBE_RLEC, 0},
     [IXGBE_RX_TOO_LONG] = {"rx_long_length_errors", IXGBE_ROC, 0},
@@ -30,8 +32,6 @@ static const struct {
     [IXGBE_RX_CHECKSUM_ERRORS] = {"rx_csum_offload_errors", IXGBE_XEC, 0},
     [IXGBE_RX_XON] = {"rx_flow_control_xon", IXGBE_LXONRXCNT, 0},
     [IXGBE_RX_XOFF] = {"rx_flow_control_xoff", IXGBE_LXOFFRXCNT, 0},
-    // Packets that their queue had no descriptor for; see drop_when_full.
-    [IXGBE_RX_NO_DESCRIPTOR] = {"rx_no_dma_resources", 0, 0},
 };
 
 // Reading the high half clears both, so the low one goes first. It has 4 bits.
@@ -42,11 +42,14 @@ static uint64_t read_counter(const struct ixgbe *ixgbe, uint32_t low, uint32_t h
 
 void ixgbe_accumulate_counters(struct ixgbe *ixgbe) {
     if (ixgbe_read(ixgbe, IXGBE_STATUS) == IXGBE_GONE) return;
+    uint64_t *totals = ixgbe->totals, missed_before = totals[IXGBE_RX_MISSED];
     for (uint32_t i = 0; i < IXGBE_COUNTERS; i++)
-        if (rows[i].low) ixgbe->totals[i] += read_counter(ixgbe, rows[i].low, rows[i].high);
+        if (rows[i].low) totals[i] += read_counter(ixgbe, rows[i].low, rows[i].high);
+    // An erratum, which Linux and DPDK know of as well: what the card receives and then loses is in GPRC, too.
+    totals[IXGBE_RX_PACKETS] -= totals[IXGBE_RX_MISSED] - missed_before;
     // Otherwise frames wait in the card until there are descriptors, and what it then loses is in "missed".
     // After a reset all queues share the first set of counters (RQSMR, 8.2.3.23.71).
-    if (ixgbe->drop_when_full) ixgbe->totals[IXGBE_RX_NO_DESCRIPTOR] += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, 0));
+    if (ixgbe->drop_when_full) totals[IXGBE_RX_NO_DESCRIPTOR] += ixgbe_read(ixgbe, IXGBE_REG(QPRDC, 0));
 }
 
 void ixgbe_read_stats(struct nic *nic, struct nic_stats *stats) {

@@ -100,6 +100,7 @@ int offload_checksums(struct packet_buffer *packet) {
     const struct protocol *protocol = headers.protocol;
     // What IP says, and not the frame's end: short frames are padded.
     uint32_t l4_bytes = headers.ipv6 ? get16(headers.l3 + 4) : get16(headers.l3 + 2) - headers.l3_length;
+    if (l4_bytes > packet_length(packet) - headers.l2_length - headers.l3_length) return -EINVAL;
     if (protocol)
         put16(headers.l4 + protocol->checksum_at,
               protocol->pseudo_header ? pseudo_header_sum(&headers, l4_bytes) : 0);
@@ -115,7 +116,9 @@ int offload_segments(struct packet_buffer *packet, uint16_t segment_size) {
     if (error) return error;
     if (!headers.protocol || headers.protocol->what != PACKET_TCP_CHECKSUM) return -EPROTONOSUPPORT;
     if (!segment_size || segment_size > LARGEST_SEGMENT) return -EINVAL;
-    if (packet_length(packet) - headers.l2_length > OFFLOAD_LARGEST_SEND) return -EMSGSIZE;
+    uint32_t length = packet_length(packet) - headers.l2_length;
+    if (length > OFFLOAD_LARGEST_SEND) return -EMSGSIZE;
+    if (length == headers.l3_length + headers.l4_length) return -EINVAL;
     // Each segment has a length of its own, which the card puts in and adds to the sum.
     put16(headers.l3 + (headers.ipv6 ? 4 : 2), 0);
     put16(headers.l4 + headers.protocol->checksum_at, pseudo_header_sum(&headers, 0));

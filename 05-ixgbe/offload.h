@@ -18,12 +18,13 @@ enum { OFFLOAD_LARGEST_SEND = 65535 };
 // Makes the card fill in the checksums: that of the IPv4 header if there is one, and that of TCP, UDP or SCTP if the
 // packet has one of them and is no fragment. What stands in the checksum fields is overwritten. 0; -EPROTONOSUPPORT
 // if there is nothing that the card could compute, and then nothing is asked for; -EINVAL for headers that are cut
-// short. Handles Ethernet II with one VLAN tag or none, IPv4 with options, and IPv6 without extension headers.
+// short, or that speak of more than there is. Handles Ethernet II with one VLAN tag or none, IPv4 with options, and
+// IPv6 without extension headers.
 int offload_checksums(struct packet_buffer *packet);
 
 // Makes the card cut the packet's TCP data into segments of `segment_size` bytes, 1 to 9216, each with its own copy
 // of the headers, lengths, sequence numbers and checksums put right. Errors as above; -EPROTONOSUPPORT if it is not
-// TCP, -EMSGSIZE if the packet is longer than OFFLOAD_LARGEST_SEND.
+// TCP, -EINVAL if nothing follows its header, -EMSGSIZE if the packet is longer than OFFLOAD_LARGEST_SEND.
 int offload_segments(struct packet_buffer *packet, uint16_t segment_size);
 
 // Makes the card put a VLAN tag in: priority in bits 15 to 13, VLAN in 11 to 0.

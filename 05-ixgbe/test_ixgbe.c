@@ -104,6 +104,35 @@ static void bursts_are_held_back_not_lost(void) {
     close_cards();
 }
 
+// A card that asks for no pause loses what it has no room for, and says how much.
+static void what_is_missed_is_not_received(void) {
+    enum { FRAMES = 1500 };
+    struct packet_buffer *got[64];
+    struct nic_stats stats;
+    uint8_t mac[6];
+    uint32_t received = 0;
+    open_cards(NULL);
+    ixgbe_write((struct ixgbe *)b, IXGBE_REG(FCRTH, 0), 0);
+    nic_get_mac(b, mac);
+    uint64_t deadline = clock_ns() + ARRIVAL_MS * 1000000ull;
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        struct packet_buffer *buffer = frame(mac, LONGEST, i);
+        while (!nic_transmit(a, 0, &buffer, 1) && clock_ns() < deadline) {
+        }
+    }
+    do {
+        uint32_t count = nic_receive(b, 0, got, 64);
+        mempool_free_batch(got, count);
+        received += count;
+        nic_read_stats(b, &stats);
+    } while (received + stats.rx_missed < FRAMES && clock_ns() < deadline);
+    CHECK(stats.rx_missed > 0);
+    CHECK_EQ(stats.rx_packets, received);
+    CHECK_EQ(stats.rx_packets + stats.rx_missed, FRAMES);
+    CHECK_EQ(counter(b, "rx_pkts_nic"), received);
+    close_cards();
+}
+
 // More than the receiver's ring and packet buffer hold, and nobody takes it out: the card asks for a pause. The
 // frames that it asks with are not ours.
 static void pauses_are_not_counted_as_packets(void) {
@@ -289,6 +318,7 @@ int main(void) {
     only_frames_for_us_are_received();
     bursts_are_held_back_not_lost();
     pauses_are_not_counted_as_packets();
+    what_is_missed_is_not_received();
     an_exhausted_pool_starves_and_recovers();
     flows_are_spread_over_queues();
     a_received_buffer_is_sent_on();

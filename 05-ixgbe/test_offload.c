@@ -347,7 +347,15 @@ static void what_cannot_be_offloaded_is_refused(void) {
         CHECK_EQ(offload_checksums(packet), -EINVAL);
         CHECK_EQ(offload_segments(packet, 1000), -EINVAL);
     }
+    packet->length = 54;  // no data
+    CHECK_EQ(offload_segments(packet, 1000), -EINVAL);
+    packet->length = 153;  // less than IP says
+    CHECK_EQ(offload_checksums(packet), -EINVAL);
     packet->length = 154;
+    uint8_t total = data[17];
+    data[17] = 0;
+    CHECK_EQ(offload_checksums(packet), -EINVAL);
+    data[17] = total;
     data[14] = 0x44;  // a header of 16 bytes
     CHECK_EQ(offload_checksums(packet), -EINVAL);
     data[14] = 0x45, data[46] = 0x40;

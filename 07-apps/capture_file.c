@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "offload.h"
 
 enum {
     BUFFER_SIZE = 256 * 1024,
@@ -69,6 +70,7 @@ static size_t whole_packets(const char *data, size_t size, uint64_t *count) {
 
 // Of a write that failed half way, what is whole may stay.
 static int cut_back(struct capture_output *output, const char *data, int error) {
+    if (error == -EPIPE) return error;  // who reads has seen enough
     if (!output->all_ours) return log_error(error, "%s: writing stopped", output->path);
     struct stat status;
     size_t reached = fstat(output->fd, &status) ? 0 : (size_t)(status.st_size - output->whole);
@@ -231,7 +233,8 @@ int capture_flush(struct capture_file *file) {
     return file->error;
 }
 
-int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length) {
+int capture_add(struct capture_file *file, uint64_t time_ns, const struct packet_buffer *packet) {
+    uint32_t length = packet_length(packet);
     struct packet_header header = {
         .seconds = (uint32_t)(time_ns / 1000000000),
         .nanoseconds = (uint32_t)(time_ns % 1000000000),
@@ -241,8 +244,12 @@ int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet,
     if (file->used + sizeof header + header.length > BUFFER_SIZE) capture_flush(file);
     if (file->error) return file->error;
     memcpy(file->buffer + file->used, &header, sizeof header);
-    memcpy(file->buffer + file->used + sizeof header, packet, header.length);
-    file->used += (uint32_t)sizeof header + header.length;
+    file->used += (uint32_t)sizeof header;
+    for (uint32_t left = header.length, size; left; left -= size, packet = packet->next) {
+        size = left < packet->length ? left : packet->length;
+        memcpy(file->buffer + file->used, packet->data, size);
+        file->used += size;
+    }
     return 0;
 }
 

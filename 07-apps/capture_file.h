@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "mempool.h"
+
 // Where it goes. The capturing program and the writer have one each, but share the descriptor's place in the file.
 struct capture_output {
     int fd;
@@ -46,9 +48,9 @@ int capture_open(struct capture_file *file, const char *path, uint32_t snaplen, 
 // fail, and before the first packet. 0 or a negative errno after saying why.
 int capture_begin(struct capture_file *file);
 
-// One packet of `length` bytes that arrived at `time_ns` since 1970. It is on its way to the file after the next
-// capture_flush, at the latest. 0 or a negative errno.
-int capture_add(struct capture_file *file, uint64_t time_ns, const void *packet, uint32_t length);
+// A packet, of one buffer or several, that arrived at `time_ns` since 1970. It is copied, and on its way to the file
+// after the next capture_flush, at the latest. 0 or a negative errno.
+int capture_add(struct capture_file *file, uint64_t time_ns, const struct packet_buffer *packet);
 int capture_flush(struct capture_file *file);
 
 // Flushes, and waits until everything is in the file, unless that was given up. A file that was created and never

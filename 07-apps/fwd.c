@@ -245,7 +245,8 @@ static int open_ports(struct forwarder *forwarder) {
                                       .tx_queues = queues,
                                       .rx_ring_size = RX_RING_SIZE,
                                       .tx_ring_size = TX_RING_SIZE,
-                                      .rx_buffers = BUFFERS};
+                                      .rx_buffers = BUFFERS,
+                                      .max_frame = NIC_LARGEST_FRAME};
     int error = 0;
     for (int i = 0; i < 2 && !error; i++) {
         error = nic_open(&forwarder->host, forwarder->options.addresses[i], &config, &forwarder->ports[i]);

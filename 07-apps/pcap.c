@@ -17,6 +17,7 @@
 #include "interrupts.h"
 #include "log.h"
 #include "nic.h"
+#include "offload.h"
 #include "software_nic.h"
 
 enum {
@@ -50,9 +51,9 @@ static void add_packets(struct capture_file *file, struct packet_buffer **buffer
     uint64_t now = wall_clock_ns();  // one reading for a batch: its packets came within microseconds
     for (uint32_t i = 0; i < count; i++) {
         if (options->count && counts->captured == options->count) break;
-        capture_add(file, now, buffers[i]->data, buffers[i]->length);
+        capture_add(file, now, buffers[i]);
         counts->captured++;
-        counts->bytes += buffers[i]->length;
+        counts->bytes += packet_length(buffers[i]);
     }
 }
 
@@ -95,7 +96,7 @@ static int capture_with_interrupts(struct nic *nic, struct capture_file *file, c
 static int run(struct nic_host *host, struct capture_file *file, const struct options *options, struct counts *counts,
                struct nic_stats *stats) {
     struct nic *nic = NULL;
-    int error = nic_open(host, options->address, NULL, &nic);
+    int error = nic_open(host, options->address, &(struct nic_config){.max_frame = NIC_LARGEST_FRAME}, &nic);
     if (error) return error;
     nic_set_promiscuous(nic, true);
     nic_wait_for_link(nic, LINK_TIMEOUT_MS, cli_stop);  // and without one: who captures may be there before the cable
@@ -143,7 +144,7 @@ static const char usage[] =
     "  --interrupts     sleep when nothing comes, instead of asking again and again\n"
     "  --help           this text\n"
     "\n"
-    "FILE is overwritten; - is standard output: 07-apps/pcap - | tshark -r -\n"
+    "FILE is overwritten; - is standard output, whose reader is waited for: 07-apps/pcap - | tshark -r -\n"
     "ADDRESS is a PCI address, 0000:05:00.0 or 05:00.0; without it, " DEFAULT_ADDRESS_2
     ", where loopsend's packets arrive.\n"
     "Exits with 0 if all went well, 1 if something failed, 2 if the command line makes no sense.\n";

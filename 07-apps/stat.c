@@ -167,8 +167,10 @@ static int run(struct watch *watch) {
 static int watch_port(struct watch *watch) {
     struct nic_host host;
     // A watcher holds nobody up: what it is too slow for is dropped, and counted.
-    const struct nic_config config = {
-        .rx_queues = (uint32_t)watch->options.queues, .rx_ring_size = RING_SIZE, .drop_when_full = true};
+    const struct nic_config config = {.rx_queues = (uint32_t)watch->options.queues,
+                                      .rx_ring_size = RING_SIZE,
+                                      .max_frame = NIC_LARGEST_FRAME,
+                                      .drop_when_full = true};
     int error = nic_host_open(&host);
     if (error) return error;
     error = nic_open(&host, watch->options.address, &config, &watch->nic);

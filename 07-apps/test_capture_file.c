@@ -44,10 +44,15 @@ static long packets_in_file(uint32_t snaplen) {
     return packets;
 }
 
+// Every third packet lies in two buffers.
 static int add(struct capture_file *file, uint32_t i) {
-    uint8_t packet[1100];
-    memset(packet, (int)i, sizeof packet);
-    return capture_add(file, 1000000000ull * i + i, packet, 60 + i % 1000);
+    uint8_t bytes[1100];
+    uint16_t length = (uint16_t)(60 + i % 1000), first = i % 3 ? length : (uint16_t)(i % 60);
+    struct packet_buffer rest = {.data = bytes + first, .length = (uint16_t)(length - first)};
+    struct packet_buffer packet = {.data = bytes, .length = first, .next = &rest};
+    if (first < length) packet.request.what = PACKET_CHAINED;
+    memset(bytes, (int)i, sizeof bytes);
+    return capture_add(file, 1000000000ull * i + i, &packet);
 }
 
 static void packets_come_out_as_they_went_in(void) {

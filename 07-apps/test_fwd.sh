@@ -33,6 +33,22 @@ for mode in stepped threaded; do
     done
 done
 
+# Frames that are longer than usual, in several buffers, are forwarded and captured like all others.
+{
+    printf '\x4d\x3c\xb2\xa1\x02\x00\x04\x00\0\0\0\0\0\0\0\0\xff\xff\0\0\x01\0\0\0'
+    for length in 100 1515 3000 9000; do
+        printf -v little_endian '\\x%02x\\x%02x\\0\\0' $((length % 256)) $((length / 256))
+        printf "\\x01\\0\\0\\0\\0\\0\\0\\0$little_endian$little_endian"
+        printf '\x90\xe2\xba\x82\x59\x00\x02\0\0\0\0\x01\x88\xb5'
+        seq $((100000 + length)) 200000 | head -c $((length - 14))
+    done
+} >"$directory/long.pcap"
+try 0 '^0000:04:00.0 --> 0000:05:00.0: 4 packets forwarded, 0 dropped' scripts/sim --wire0 "replay:$directory/long.pcap,fast" \
+    --wire1 "sink,record=$directory/out1.pcap" 07-apps/fwd --count 4 --seconds 30
+same "$directory/long.pcap" "$directory/out1.pcap" cat
+try 0 '^4 packets' scripts/sim --wire0 "replay:$directory/long.pcap,fast" 07-apps/pcap --count 4 --seconds 30 "$directory/captured.pcap" 04:00.0
+same "$directory/long.pcap" "$directory/captured.pcap" cat
+
 try 0 'running on the software NIC' 07-apps/fwd --count 1000 --batch 256
 printed '0000:04:00.0 --> 0000:05:00.0: [1-9]'
 printed '0000:05:00.0 --> 0000:04:00.0: [1-9]'

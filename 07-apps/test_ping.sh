@@ -48,6 +48,7 @@ done
 
 # The terminal is closed, and all get a SIGHUP. Nothing is left.
 mkdir "$directory/closed"
+rm -f "$directory/out"  # which may say the same already
 set -m  # in a process group of its own, as from a terminal
 TMPDIR=$directory/closed scripts/ping sleep 60 >"$directory/out" 2>"$directory/err" </dev/null &
 pid=$!
@@ -67,7 +68,8 @@ if have ping iputils-ping; then
     # minute, so that it is in the middle for long.
     mkdir "$directory/slow"
     printf '#!/bin/sh\nexec %s -i 60 "$@"\n' "$(command -v ping)" >"$directory/slow/ping" && chmod +x "$directory/slow/ping"
-    set -m  # in a process group of its own, as from a terminal
+    rm "$directory/out"
+    set -m
     PATH="$directory/slow:$PATH" scripts/ping >"$directory/out" 2>"$directory/err" </dev/null &
     pid=$!
     set +m

@@ -91,6 +91,7 @@ unchanged() {
 
 # Whoever reads our standard output may sleep. Ctrl-C ends it all the same, and the card is closed first. (Stepped, it sees
 # even a queue that is switched off just before a reset.)
+rm -f "$directory"/{trace,err}
 mkfifo "$directory/fifo"
 sleep 200 <"$directory/fifo" &
 scripts/sim --mode stepped --wire generator:size=1514 --trace="$directory/trace" 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
@@ -107,7 +108,7 @@ else
 fi
 # And when only the reader's pipe is full, so that all can be handed to the writer, which waits there.
 kill %?sleep
-rm "$directory/fifo" && mkfifo "$directory/fifo"
+rm "$directory"/{fifo,err} && mkfifo "$directory/fifo"
 sleep 200 <"$directory/fifo" &
 scripts/sim --wire generator:size=1514,rate=500 07-apps/pcap - >"$directory/fifo" 2>"$directory/err" </dev/null &
 pid=$!
