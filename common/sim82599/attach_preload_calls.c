@@ -313,15 +313,19 @@ int our_close_range(unsigned first, unsigned last, int flags) {
                             : (int)syscall(SYS_close_range, first, last, flags);
 }
 
+void our_closefrom(int first) {
+    if (our_close_range(first < 0 ? 0 : (unsigned)first, ~0u, 0) < 0 && real.closefrom) real.closefrom(first);
+}
+
 int our_ioctl(int fd, unsigned long request, ...) {
     va_list arguments;
     va_start(arguments, request);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
     if (!is_ours(fd)) return real.ioctl(fd, request, argument);
-    struct vfio_object *created;
     host_lock();
-    long result = vfio_ioctl(calls_object(fd), (unsigned)request, argument, &created);
+    struct vfio_object *object = calls_object(fd), *created = NULL;  // another thread may have closed it meanwhile
+    long result = object ? vfio_ioctl(object, (unsigned)request, argument, &created) : -EBADF;
     if (created) {
         // The kernel makes device descriptors close-on-exec; any file will do to hold the number.
         result = real.fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -349,7 +353,8 @@ static ssize_t access_parts(int fd, const struct iovec *parts, int count, off_t 
     ssize_t done = 0, result = 0;
     host_lock();
     for (int i = 0; i < count && result >= 0; i++) {
-        result = function(calls_object(fd), parts[i].iov_base, parts[i].iov_len, offset + done);
+        struct vfio_object *object = calls_object(fd);
+        result = object ? function(object, parts[i].iov_base, parts[i].iov_len, offset + done) : -EBADF;
         if (result > 0) done += result;
         if (result < (ssize_t)parts[i].iov_len) break;
     }
@@ -477,8 +482,13 @@ void *our_mmap(void *address, size_t size, int protection, int flags, int fd, of
     if (!device && !replaces) return real.mmap(address, size, protection, flags, fd, offset);
     host_lock();
     if (replaces) memory_goes(address, size);
-    void *memory = device ? vfio_mmap(calls_object(fd), address, size, protection, flags, offset)
-                          : real.mmap(address, size, protection, flags, fd, offset);
+    struct vfio_object *object = device ? calls_object(fd) : NULL;
+    void *memory = MAP_FAILED;
+    errno = EBADF;
+    if (!device)
+        memory = real.mmap(address, size, protection, flags, fd, offset);
+    else if (object)
+        memory = vfio_mmap(object, address, size, protection, flags, offset);
     int error = errno;
     host_unlock();
     if (memory == MAP_FAILED) errno = error;

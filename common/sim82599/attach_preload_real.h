@@ -59,6 +59,7 @@ typedef void (*signal_handler)(int);
     CALL(int, eventfd_read, (int fd, eventfd_t *value))                                                              \
     CALL(int, close, (int fd))                                                                                       \
     CALL(int, close_range, (unsigned first, unsigned last, int flags))                                               \
+    CALL(void, closefrom, (int first))                                                                               \
     CALL(int, dup, (int fd))                                                                                         \
     CALL(int, dup2, (int fd, int copy))                                                                              \
     CALL(int, dup3, (int fd, int copy, int flags))                                                                   \

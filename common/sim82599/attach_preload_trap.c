@@ -151,8 +151,17 @@ int trap_install(void) {
     return error;
 }
 
+// A handler that blocked SIGSEGV would be killed by a register access of its own; see without_segv.
+static int sigaction_without_segv(int number, const struct sigaction *action, struct sigaction *old) {
+    if (!action || sigismember(&action->sa_mask, SIGSEGV) != 1) return real.sigaction(number, action, old);
+    struct sigaction copy = *action;
+    sigdelset(&copy.sa_mask, SIGSEGV);
+    return real.sigaction(number, &copy, old);
+}
+
 int our_sigaction(int number, const struct sigaction *action, struct sigaction *old) {
-    if (number != SIGSEGV || !installed) return real.sigaction(number, action, old);
+    if (number != SIGSEGV) return sigaction_without_segv(number, action, old);
+    if (!installed) return real.sigaction(number, action, old);
     struct sigaction before = program_action;
     if (action) program_action = *action;
     if (old) *old = before;

@@ -20,7 +20,7 @@ static bool wrong_size(struct sim_device *device, const uint8_t *frame, uint32_t
     device->malformed_bytes += length;
     count(device, short_one ? IXGBE_RUC : IXGBE_ROC, 1);
     if (sim_observed) {
-        observe_dropped(device,
+        observe_dropped(device, false,
                         short_one ? "shorter than 64 bytes with CRC"
                                   : "longer than MAXFRS allows, or HLREG0.JUMBOEN is off",
                         length);
@@ -83,6 +83,6 @@ static inline bool filter_takes(struct sim_device *device, const uint8_t *frame,
     if (!why) return true;
     device->strange_frames++;
     device->strange_bytes += length;
-    if (sim_observed) observe_dropped(device, why, length);
+    if (sim_observed) observe_dropped(device, false, why, length);
     return false;
 }

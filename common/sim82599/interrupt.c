@@ -102,6 +102,7 @@ static void send(struct sim_device *device, unsigned vector) {
     device->asserted |= UINT64_C(1) << vector;
     device->next_interrupt_ns[vector] = device->now_ns + (uint64_t)interval * THROTTLE_UNIT_NS;
     if (one_message_per_vector(device)) clear_and_mask_itself(device, vector);
+    device->asserted &= levels(device);  // a message that has cleared its cause is over
     if (fault_now(device, FAULT_LOST_INTERRUPTS)) return;
     observe_interrupt(device, vector, causes);
     // INTx is a level, and whoever is told that it has risen may look.

@@ -58,9 +58,9 @@ void observe_frame(struct sim_device *device, bool sent, const void *frame, uint
     trace_frame(device, sent, frame, length);
 }
 
-void observe_dropped(struct sim_device *device, const char *why, uint32_t length) {
-    trace_dropped(device, why, length);
-    lint_dropped(device);
+void observe_dropped(struct sim_device *device, bool sent, const char *why, uint32_t length) {
+    trace_dropped(device, sent, why, length);
+    if (!sent) lint_dropped(device);
 }
 
 void observe_interrupt(struct sim_device *device, unsigned vector, uint32_t causes) {

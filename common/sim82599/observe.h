@@ -28,7 +28,7 @@ void observe_write_back(struct sim_device *device, enum sim_ring ring, unsigned 
 void observe_dma(struct sim_device *device, bool device_writes, uint64_t iova, uint32_t length);
 void observe_dma_fault(struct sim_device *device, bool device_writes, uint64_t iova, uint32_t length);
 void observe_frame(struct sim_device *device, bool sent, const void *frame, uint32_t length);
-void observe_dropped(struct sim_device *device, const char *why, uint32_t length);
+void observe_dropped(struct sim_device *device, bool sent, const char *why, uint32_t length);
 void observe_interrupt(struct sim_device *device, unsigned vector, uint32_t causes);
 void observe_event(struct sim_device *device, const char *what);  // "link up", "PAUSE", ...
 // The driver has mapped or unmapped DMA memory, or has given back memory of its own that is still mapped.

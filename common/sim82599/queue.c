@@ -128,6 +128,7 @@ static const struct queue *queue_of(const struct sim_device *device, uint32_t of
 uint32_t queue_control_peek(const struct sim_device *device, uint32_t offset, uint32_t value) {
     const struct queue *queue = queue_of(device, offset);
     if (!queue || reg_at(device, offset) != &queue->registers[Q_CONTROL]) return value;
+    if (!device->front.every_access_seen) return value;  // memory: what was written is what the driver reads
     return queue->state >= QUEUE_ON ? value | IXGBE_RXDCTL_ENABLE : value & ~(uint32_t)IXGBE_RXDCTL_ENABLE;
 }
 

@@ -80,7 +80,7 @@ static void lost_at_entry(struct sim_device *device, uint32_t length) {
     device->totals.missed++;
     count(device, IXGBE_RXMPC, 1);
     interrupt_other(device, IXGBE_EICR_RX_MISS);
-    if (sim_observed) observe_dropped(device, "receive packet buffer is full", length);
+    if (sim_observed) observe_dropped(device, false, "receive packet buffer is full", length);
     if (!device->fifo_full) observe_event(device, "receive packet buffer is full");
     device->fifo_full = true;
 }
@@ -180,7 +180,7 @@ static INLINE void fill_buffer(struct sim_device *device, uint64_t iova, const u
 
 static void drop(struct sim_device *device, const struct frame *frame, const char *why) {
     count_undelivered(device, frame->queue);
-    if (sim_observed) observe_dropped(device, why, frame->length);
+    if (sim_observed) observe_dropped(device, false, why, frame->length);
 }
 
 // `length` bytes of the frame into the next buffer. False: its descriptor cannot be fetched.
@@ -324,7 +324,7 @@ static unsigned take_in(struct sim_device *device, const struct wire_frame *fram
     if (device->intake_stale) intake_refresh(device);
     if (!device->intake.open) {
         for (unsigned i = 0; sim_observed && i < count; i++) {
-            observe_dropped(device, "receiver is off (RXCTRL.RXEN, SECRXCTRL.RX_DIS) or there is no link",
+            observe_dropped(device, false, "receiver is off (RXCTRL.RXEN, SECRXCTRL.RX_DIS) or there is no link",
                             frames[i].length);
         }
         return count;

@@ -84,6 +84,20 @@ static void test_auto_clear_and_auto_mask(void) {
     bench_destroy(bench);
 }
 
+// A message that clears its cause is over at once, however soon the next frame comes.
+static void test_each_cause_has_a_message(void) {
+    struct bench *bench = with_msix();
+    wr(bench, IXGBE_IVAR, 0x81);
+    wr(bench, IXGBE_EIAC, 1 << 1);
+    wr(bench, IXGBE_EIMS, 1 << 1);
+    for (unsigned i = 0; i < 3; i++) {
+        sim_receive(bench->device, frame, 60);
+        sim_step(bench->device);
+        CHECK_EQ(bench->interrupts[1], i + 1);
+    }
+    bench_destroy(bench);
+}
+
 static void test_vectors_above_15(void) {
     struct bench *bench = with_msix();
     wr(bench, IXGBE_IVAR, 0x80 | 40);
@@ -319,6 +333,7 @@ int main(void) {
     test_ivar_leads_queues_to_vectors();
     test_a_masked_vector_waits();
     test_auto_clear_and_auto_mask();
+    test_each_cause_has_a_message();
     test_vectors_above_15();
     test_other_causes_share_a_vector();
     test_reading_eicr_with_ocd_leaves_queues();

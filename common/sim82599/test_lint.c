@@ -270,6 +270,19 @@ static void threaded(void) {
     observe_map(device, IOVA, MEMORY, false);
 }
 
+// Where the queues' registers are memory, a driver reads at once that they are off, and may take its memory away.
+static void threaded_without_a_reset(void) {
+    power_on(false);
+    bus_mastering_on();
+    reset();
+    wait_until_ready();
+    tx_start();
+    rx_start();
+    registers[IXGBE_TXDCTL / 4] &= ~(uint32_t)IXGBE_TXDCTL_ENABLE;
+    registers[IXGBE_RXDCTL / 4] &= ~(uint32_t)IXGBE_RXDCTL_ENABLE;
+    observe_map(device, IOVA, MEMORY, false);
+}
+
 // What must not. One function a rule, with the rule's name.
 
 static void reset_while_unmasked(void) {
@@ -695,6 +708,7 @@ int main(void) {
     test_silent("a right driver", right_driver);
     test_silent("other drivers", other_drivers);
     test_silent("threaded mode", threaded);
+    test_silent("threaded mode, without a reset", threaded_without_a_reset);
     test_silent("segments", right_segments);
     for (unsigned i = 0; i < sizeof breaking / sizeof breaking[0]; i++) test_rule(breaking[i].rule, breaking[i].run);
     test_rule("reset-while-unmasked", reset_while_a_high_vector_is_unmasked);

@@ -187,6 +187,17 @@ static void lifetimes(void) {
     CHECK(group >= 0);
     close(group);
     CHECK_FAILS(ioctl(group, VFIO_GROUP_UNSET_CONTAINER), EBADF);
+#if defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 34)
+    group = nic_open_group(0);
+    CHECK_EQ(dup2(group, 200), 200);
+    close(group);
+    closefrom(200);
+    group = nic_open_group(0);  // it is free again
+    CHECK(group >= 0);
+    close(group);
+#endif
+#endif
 }
 
 // ---- What a device says of itself ----

@@ -104,7 +104,8 @@ static void test_events(void) {
     static const uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 0x1a, 8, 6};
     LINE(trace_frame(device, true, frame, 60), "TX frame, 60 bytes, 02:00:00:00:00:1a > ff:ff:ff:ff:ff:ff, ARP");
     LINE(trace_frame(device, false, frame, 10), "RX frame, 10 bytes");
-    LINE(trace_dropped(device, "no descriptor", 60), "RX dropped, 60 bytes: no descriptor");
+    LINE(trace_dropped(device, false, "no descriptor", 60), "RX dropped, 60 bytes: no descriptor");
+    LINE(trace_dropped(device, true, "impossible length", 10), "TX dropped, 10 bytes: impossible length");
     LINE(trace_interrupt(device, 2, IXGBE_EICR_LSC | 5), "IRQ vector 2: RTXQ0 RTXQ2 LSC");
     LINE(trace_event(device, "link up"), "link up");
     LINE(trace_map(device, 0x100000000, 0x200000, true), "MAP   iova 0x100000000 size 0x200000");

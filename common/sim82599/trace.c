@@ -516,8 +516,8 @@ void trace_frame(struct sim_device *device, bool sent, const void *frame, uint32
     emit(line);
 }
 
-void trace_dropped(struct sim_device *device, const char *why, uint32_t length) {
-    write_line(device, "RX dropped, %u bytes: %s", length, why);
+void trace_dropped(struct sim_device *device, bool sent, const char *why, uint32_t length) {
+    write_line(device, "%s dropped, %u bytes: %s", sent ? "TX" : "RX", length, why);
 }
 
 void trace_interrupt(struct sim_device *device, unsigned vector, uint32_t causes) {

@@ -19,7 +19,7 @@ void trace_write_back(struct sim_device *device, enum sim_ring ring, unsigned qu
 void trace_dma(struct sim_device *device, bool device_writes, uint64_t iova, uint32_t length);
 void trace_dma_fault(struct sim_device *device, bool device_writes, uint64_t iova, uint32_t length);
 void trace_frame(struct sim_device *device, bool sent, const void *frame, uint32_t length);
-void trace_dropped(struct sim_device *device, const char *why, uint32_t length);
+void trace_dropped(struct sim_device *device, bool sent, const char *why, uint32_t length);
 void trace_interrupt(struct sim_device *device, unsigned vector, uint32_t causes);
 void trace_event(struct sim_device *device, const char *what);
 void trace_map(struct sim_device *device, uint64_t iova, uint64_t size, bool mapped);

@@ -286,7 +286,7 @@ static uint32_t packet_extent(struct sim_device *device, struct engine *engine) 
 }
 
 static int dropped(struct sim_device *device, const char *why, uint32_t length) {
-    observe_dropped(device, why, length);
+    observe_dropped(device, true, why, length);
     return -EINVAL;
 }
 
