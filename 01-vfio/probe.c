@@ -139,6 +139,6 @@ int main(int argc, char **argv) {
     }
     for (int i = 1; i < argc; i++)
         if (cli_pci_address(argv[i], addresses[i - 1])) return 2;
-    if (argc == 1) use_software_nic_if_no_hardware(argv);
+    if (argc == 1) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, NULL, "cable");
     return probe(addresses, argc > 1 ? argc - 1 : 1) ? 1 : 0;
 }

@@ -41,6 +41,6 @@ int dma_main(int argc, char **argv, const char *what_it_does, int (*run)(struct 
         return help ? 0 : 2;
     }
     if (argc == 2 && cli_pci_address(argv[1], address)) return 2;
-    if (argc == 1) use_software_nic_if_no_hardware(argv);
+    if (argc == 1) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, NULL, "cable");
     return with_device(address, run) ? 1 : 0;
 }

@@ -55,7 +55,7 @@ int two_ports_main(int argc, char **argv, const char *what_it_does, bool one_wil
         log_error(-EINVAL, "%s cannot be both ends", addresses[0]);
         return 2;
     }
-    if (argc == 1) use_software_nic_if_no_hardware(argv);
+    if (argc == 1) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2, "cable");
     cli_stop_on_signals();
 
     struct two_ports ports = {0};

@@ -63,7 +63,8 @@ int main(int argc, char **argv) {
     cli_guard_output();
     if (rounds_parse(argc, argv, &options)) return 2;
     frame_length = (uint32_t)options.size - FRAME_CRC;
-    if (!options.addresses_named) use_software_nic_with_wire(argv, "generator:flows=256");
+    if (!options.addresses_named)
+        use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2, "generator:flows=256");
     cli_stop_on_signals();
     int error = nic_host_open(&host);
     if (error) return 1;

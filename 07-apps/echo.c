@@ -308,7 +308,7 @@ int main(int argc, char **argv) {
         log_info("echo --help tells what it understands");
         return 2;
     }
-    if (!echo.options.address_named) use_software_nic_if_no_hardware(argv);
+    if (!echo.options.address_named) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, NULL, "cable");
     cli_stop_on_signals();
     return echo_on_port(&echo) ? 1 : 0;
 }

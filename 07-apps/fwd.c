@@ -326,7 +326,8 @@ int main(int argc, char **argv) {
         log_info("fwd --help tells what it understands");
         return 2;
     }
-    if (!forwarder.options.named) use_software_nic_with_wire(argv, "generator:flows=64");
+    if (!forwarder.options.named)
+        use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2, "generator:flows=64");
     cli_stop_on_signals();
     return fwd(&forwarder) ? 1 : 0;
 }

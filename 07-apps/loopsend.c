@@ -319,7 +319,7 @@ int main(int argc, char **argv) {
         log_info("loopsend --help tells what it understands");
         return 2;
     }
-    if (!loop.options.named) use_software_nic_if_no_hardware(argv);
+    if (!loop.options.named) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, DEFAULT_ADDRESS_2, "cable");
     cli_stop_on_signals();
     return loopsend(&loop) ? 1 : 0;
 }

@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
         log_info("pcap --help tells what it understands");
         return 2;
     }
-    if (!options.address_named) use_software_nic_if_no_hardware(argv);
+    if (!options.address_named) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS_2, NULL, "cable");
     cli_stop_on_signals();
     return pcap(&options) ? 1 : 0;
 }

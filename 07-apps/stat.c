@@ -229,7 +229,7 @@ int main(int argc, char **argv) {
         log_info("stat --help tells what it understands");
         return 2;
     }
-    if (!watch.options.address_named) use_software_nic_if_no_hardware(argv);
+    if (!watch.options.address_named) use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS_2, NULL, "cable");
     watch.terminal = isatty(STDOUT_FILENO);
     cli_stop_on_signals();
     return watch_port(&watch) ? 1 : 0;

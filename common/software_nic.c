@@ -13,9 +13,9 @@
 #include "ixgbe_regs.h"
 #include "log.h"
 
-static unsigned long read_id(const char *name) {
+static unsigned long read_id(const char *address, const char *name) {
     char path[128], text[16] = "";
-    snprintf(path, sizeof path, "/sys/bus/pci/devices/" DEFAULT_ADDRESS "/%s", name);
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/%s", address, name);
     FILE *file = fopen(path, "r");
     if (!file) return 0;
     if (!fgets(text, sizeof text, file)) text[0] = '\0';
@@ -23,11 +23,14 @@ static unsigned long read_id(const char *name) {
     return strtoul(text, NULL, 16);
 }
 
-static bool is_82599(void) { return read_id("vendor") == IXGBE_VENDOR_ID && read_id("device") == IXGBE_DEVICE_ID; }
+static bool is_82599(const char *address) {
+    return read_id(address, "vendor") == IXGBE_VENDOR_ID && read_id(address, "device") == IXGBE_DEVICE_ID;
+}
 
-static bool is_bound_to_vfio(void) {
-    char target[PATH_MAX];
-    ssize_t length = readlink("/sys/bus/pci/devices/" DEFAULT_ADDRESS "/driver", target, sizeof target - 1);
+static bool is_bound_to_vfio(const char *address) {
+    char path[128], target[PATH_MAX];
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver", address);
+    ssize_t length = readlink(path, target, sizeof target - 1);
     if (length < 0) return false;
     target[length] = '\0';
     const char *name = strrchr(target, '/');
@@ -53,9 +56,13 @@ static bool find_simulator(char path[PATH_MAX]) {
     return access(path, X_OK) == 0;
 }
 
-void use_software_nic_with_wire(char *const argv[], const char *wire) {
+static bool is_hardware(const char *address) { return is_82599(address) && is_bound_to_vfio(address); }
+
+void use_software_nic_if_no_hardware(char *const argv[], const char *address, const char *address_2,
+                                     const char *wire) {
     char simulator[PATH_MAX], program[PATH_MAX];
-    if (is_simulated() || (is_82599() && is_bound_to_vfio()) || !find_simulator(simulator)) return;
+    const char *missing = !is_hardware(address) ? address : address_2 && !is_hardware(address_2) ? address_2 : NULL;
+    if (!missing || is_simulated() || !find_simulator(simulator)) return;
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length < 0) return;
     program[length] = '\0';
@@ -67,12 +74,10 @@ void use_software_nic_with_wire(char *const argv[], const char *wire) {
     command[0] = simulator;
     command[1] = program;
     for (size_t i = 1; i < count; i++) command[i + 1] = argv[i];
-    log_info("no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)", DEFAULT_ADDRESS);
+    log_info("no 82599 bound to vfio-pci at %s: running on the software NIC (scripts/sim)", missing);
     setenv("SIM82599_WIRE0", wire, 0);
     setenv("SIM82599_WIRE1", wire, 0);
     execv(simulator, command);
     perror(simulator);
     free(command);
 }
-
-void use_software_nic_if_no_hardware(char *const argv[]) { use_software_nic_with_wire(argv, "cable"); }

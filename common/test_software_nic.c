@@ -2,6 +2,7 @@
 //
 // The test is its own subject: copied into a tree with a scripts/sim that only tells what it was given.
 
+#include "cli.h"
 #include "software_nic.h"
 #include "test.h"
 
@@ -64,10 +65,8 @@ static void without_the_script_it_goes_on(void) {
 
 int main(int argc, char **argv) {
     if (argc > 1) {
-        if (strcmp(argv[1], "wire") == 0)
-            use_software_nic_with_wire(argv, "generator");
-        else
-            use_software_nic_if_no_hardware(argv);
+        const char *wire = strcmp(argv[1], "wire") == 0 ? "generator" : "cable";
+        use_software_nic_if_no_hardware(argv, DEFAULT_ADDRESS, NULL, wire);
         puts("went on");
         return 0;
     }
