@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "interrupts.h"
+#include "ixgbe.h"
 #include "test.h"
 
 enum { FRAME = 60, ARRIVAL_MS = 30000 };  // only what has failed takes so long
@@ -212,6 +213,22 @@ static void interrupts_are_throttled(void) {
     close_cards();
 }
 
+// As good as pulling the other end of the cable: its laser goes off (3.5.6). Nothing is looked at but the interrupt.
+static bool link_change_wakes(bool laser_on) {
+    struct packet_buffer *buffer;
+    uint64_t changes = interrupts.link_changes, deadline = clock_ns() + ARRIVAL_MS * 1000000ull;
+    (laser_on ? ixgbe_clear : ixgbe_set)((struct ixgbe *)from, IXGBE_ESDP, IXGBE_ESDP_SDP3_DATA);
+    while (interrupts.link_changes == changes && clock_ns() < deadline)
+        mempool_free_batch(&buffer, interrupts_receive(&interrupts, 0, &buffer, 1, ARRIVAL_MS));
+    return CHECK_EQ(interrupts.link_changes, changes + 1) && CHECK_EQ(nic_link_mbit(to) != 0, laser_on);
+}
+
+static void every_link_change_wakes(void) {
+    open_cards(2, 0);
+    CHECK(link_change_wakes(false) && link_change_wakes(true) && link_change_wakes(false));
+    close_cards();
+}
+
 int main(void) {
     if (!CHECK_EQ(nic_host_open(&host), 0)) return test_summary();
     silence_is_slept_through();
@@ -220,6 +237,7 @@ int main(void) {
     each_queue_has_its_vector();
     an_interrupt_disarms_itself();
     interrupts_are_throttled();
+    every_link_change_wakes();
     nic_host_close(&host);
     return test_summary();
 }
