@@ -239,22 +239,21 @@ static void every_link_change_wakes(void) {
 
 // What interrupts_open does where MSI-X has fewer vectors than it wants; the software NIC always has enough.
 static void open_msi(void) {
-    struct {
-        struct vfio_irq_set set;
-        int event_fd;
-    } msi = {.set = {.argsz = sizeof msi,
-                     .flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
-                     .index = VFIO_PCI_MSI_IRQ_INDEX,
-                     .count = 1},
-             .event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
     interrupts = (struct interrupts){.nic = to,
                                      .ops = &ixgbe_interrupt_ops,
                                      .vectors = 1,
-                                     .event_fds = {msi.event_fd},
+                                     .event_fds = {eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)},
                                      .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     struct epoll_event event = {.events = EPOLLIN};
-    CHECK_EQ(epoll_ctl(interrupts.epoll_fd, EPOLL_CTL_ADD, msi.event_fd, &event), 0);
-    CHECK_EQ(ioctl(to->device.fd, VFIO_DEVICE_SET_IRQS, &msi), 0);
+    CHECK_EQ(epoll_ctl(interrupts.epoll_fd, EPOLL_CTL_ADD, interrupts.event_fds[0], &event), 0);
+    _Alignas(struct vfio_irq_set) char memory[sizeof(struct vfio_irq_set) + sizeof(int)];
+    struct vfio_irq_set *msi = (struct vfio_irq_set *)memory;
+    *msi = (struct vfio_irq_set){.argsz = sizeof memory,
+                                 .flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD,
+                                 .index = VFIO_PCI_MSI_IRQ_INDEX,
+                                 .count = 1};
+    memcpy(msi->data, interrupts.event_fds, sizeof(int));
+    CHECK_EQ(ioctl(to->device.fd, VFIO_DEVICE_SET_IRQS, msi), 0);
     interrupts.ops->connect(to, 1, 0, false);
 }
 

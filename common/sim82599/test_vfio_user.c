@@ -8,8 +8,8 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "clock.h"
 #include "ixgbe_regs.h"
 #include "observe.h"
 #include "test.h"
@@ -395,11 +395,9 @@ static void send_jumbo_frames(void) {
 }
 
 static uint64_t paced_ms(void) {
-    struct timespec start, end;
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    uint64_t start = clock_ns();
     for (unsigned times = 0; times < 20; times++) send_jumbo_frames();
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    return (uint64_t)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
+    return (clock_ns() - start) / 1000000;
 }
 
 // What waits for a busy line goes on when the line is free, and not at the next look at the light, 10 ms later.
@@ -638,6 +636,23 @@ static void test_msi(void) {
     close(event);
 }
 
+// What the device holds back, unmasking does not let go. The longest that it does is a millisecond, and on a busy
+// machine that may be over before we have looked: then again.
+static bool is_held_back(int event) {
+    for (int tries = 0; tries < 1000; tries++) {
+        uint64_t start = clock_ns();
+        reg_write(&client, IXGBE_EITR, IXGBE_EITR_ITR_INTERVAL | IXGBE_EITR_ITR_COUNTER);
+        reg_write(&client, IXGBE_EICS, IXGBE_EICR_GPI_SDP1);
+        CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
+        if (!count_of(event)) return true;
+        if (clock_ns() - start < 1000000) return false;
+        (void)reg_read(&client, IXGBE_EICR);
+        CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
+        (void)count_of(event);
+    }
+    return false;
+}
+
 static void test_intx(void) {
     CHECK(begin());
     int event;
@@ -658,11 +673,7 @@ static void test_intx(void) {
     CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
     CHECK_EQ(count_of(event), 0);
 
-    // What the device holds back, unmasking does not let go.
-    reg_write(&client, IXGBE_EITR, IXGBE_EITR_ITR_INTERVAL | IXGBE_EITR_ITR_COUNTER);
-    reg_write(&client, IXGBE_EICS, IXGBE_EICR_GPI_SDP1);
-    CHECK_EQ(set_irqs(&client, INTX, DATA_NONE | UNMASK, 0, 1, NULL, 0), 0);
-    CHECK_EQ(count_of(event), 0);
+    CHECK(is_held_back(event));
     reg_write(&client, IXGBE_EITR, 0);
     CHECK_EQ(count_of(event), 1);
     (void)reg_read(&client, IXGBE_EICR);
