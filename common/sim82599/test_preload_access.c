@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
@@ -329,6 +330,40 @@ static void threads(void) {
     }
 }
 
+static atomic_int closing;  // a copy of the device's descriptor; -1: there is none, -2: that was the last one
+static atomic_uint reads;
+
+static void *read_closing(void *wrong) {
+    for (int fd; (fd = atomic_load(&closing)) != -2;) {
+        uint16_t vendor = 0;
+        if (fd < 0 || pread(fd, &vendor, 2, region_offset(CONFIG)) != 2) continue;
+        *(unsigned *)wrong += vendor != 0x8086;
+        atomic_fetch_add(&reads, 1);
+    }
+    return NULL;
+}
+
+// A close may come between a read's first look at its descriptor and the read. Then there is nothing to read.
+static void another_thread_closes(void) {
+    struct nic nic = nic_open(0, -1);
+    unsigned wrong = 0;
+    pthread_t reader;
+    atomic_store(&closing, -1);
+    CHECK_EQ(pthread_create(&reader, NULL, read_closing, &wrong), 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        unsigned before = atomic_load(&reads);
+        int copy = dup(nic.device);
+        atomic_store(&closing, copy);
+        while (atomic_load(&reads) == before) sched_yield();
+        close(copy);
+        atomic_store(&closing, -1);
+    }
+    atomic_store(&closing, -2);
+    CHECK_EQ(pthread_join(reader, NULL), 0);
+    CHECK_EQ(wrong, 0);
+    CHECK(nic_read(&nic, RAL0) != 0);  // nobody has left with the lock
+}
+
 // ---- Interrupts reach the program however it waits ----
 
 static void enable_interrupt(const struct nic *nic, int event) {
@@ -505,11 +540,11 @@ static void memory_lost_unseen(void) { dma_into_lost_memory(BY_THE_KERNEL); }
 static void memory_protected(void) { dma_into_lost_memory(BY_MPROTECT); }
 
 // ThreadSanitizer runs signal handlers with all signals blocked; there a register access, or a fault of the device's,
-// is the program's end.
+// is the program's end. And it reports a read of a descriptor that another thread closes.
 #if defined(__SANITIZE_THREAD__)
-enum { HANDLERS_MAY_FAULT = 0 };
+enum { HANDLERS_MAY_FAULT = 0, CLOSES_MAY_RACE = 0 };
 #else
-enum { HANDLERS_MAY_FAULT = ALL_MODES };
+enum { HANDLERS_MAY_FAULT = ALL_MODES, CLOSES_MAY_RACE = THREADED };
 #endif
 
 int main(int argc, char **argv) {
@@ -527,6 +562,7 @@ int main(int argc, char **argv) {
         {"die_of_own_fault", die_of_own_fault, THREADED, NULL, SIGSEGV},
         {"signals_everywhere", signals_everywhere, HANDLERS_MAY_FAULT, NULL, 0},
         {"threads", threads, ALL_MODES, NULL, 0},
+        {"another_thread_closes", another_thread_closes, CLOSES_MAY_RACE, NULL, 0},
         {"interrupts_end_waits", interrupts_end_waits, ALL_MODES, NULL, 0},
         {"link_comes_up", link_comes_up, THREADED | STEPPED, NULL, 0},
         {"yielding_gives_turns", yielding_gives_turns, ALL_MODES, NULL, 0},
