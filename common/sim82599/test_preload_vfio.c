@@ -193,6 +193,8 @@ static void lifetimes(void) {
     CHECK_EQ(dup2(group, 200), 200);
     close(group);
     closefrom(200);
+    CHECK_EQ(fcntl(null, F_DUPFD, 200), 200);  // the number is another file's now
+    CHECK_EQ(read(200, &vendor, 2), 0);
     group = nic_open_group(0);  // it is free again
     CHECK(group >= 0);
     close(group);
