@@ -484,11 +484,12 @@ void *our_mmap(void *address, size_t size, int protection, int flags, int fd, of
     if (replaces) memory_goes(address, size);
     struct vfio_object *object = device ? calls_object(fd) : NULL;
     void *memory = MAP_FAILED;
-    errno = EBADF;
     if (!device)
         memory = real.mmap(address, size, protection, flags, fd, offset);
     else if (object)
         memory = vfio_mmap(object, address, size, protection, flags, offset);
+    else
+        errno = EBADF;
     int error = errno;
     host_unlock();
     if (memory == MAP_FAILED) errno = error;

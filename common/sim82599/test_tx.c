@@ -507,6 +507,29 @@ static void test_dma_outside_any_mapping(void) {
     bench_destroy(bench);
 }
 
+// The queue that has half a packet on the wire faults. The others send on.
+static void test_a_fault_in_the_middle_of_a_packet(void) {
+    struct bench *bench = bench_running();
+    start_tx_queue(bench, 1);
+    bench->accept = 1;
+    segment(bench, false, 5000, 1460);
+    CHECK_EQ(bench->sent_count, 1);
+    iommu_unmap(bench->iommu, IOVA_BASE + TX_RING, 0x1000);
+    bench->accept = 100;
+    hush(true);
+    settle(bench);
+    hush(false);
+    uint32_t sent = bench->sent_count;
+    *tx_descriptor(bench, 1, 0) =
+        (union ixgbe_tx_desc){.read = {.iova = IOVA_BASE + TX_BUFFERS,
+                                       .command = 60 | IXGBE_TXD_CMD_DEXT | IXGBE_TXD_CMD_DTYP_DATA | WHOLE,
+                                       .options = 60u << IXGBE_TXD_OPT_PAYLEN_SHIFT}};
+    wr(bench, ixgbe_tx_queue_reg(IXGBE_TDT, 1), 1);
+    settle(bench);
+    CHECK_EQ(bench->sent_count, sent + 1);
+    bench_destroy(bench);
+}
+
 // Without an IOMMU mapping at all, and with bus mastering off, not one byte moves.
 static void test_bus_mastering_off(void) {
     struct bench *bench = bench_running();
@@ -576,6 +599,7 @@ int main(void) {
     test_all_queues_send();
     test_counters();
     test_dma_outside_any_mapping();
+    test_a_fault_in_the_middle_of_a_packet();
     test_bus_mastering_off();
     test_nonsense_in_descriptors();
     return test_summary();

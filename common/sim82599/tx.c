@@ -433,7 +433,10 @@ static bool serve(struct sim_device *device, struct queue *queue) {
         int error = count ? send_plain(device, &engine, frames, count) : send_next(device, &engine);
         left -= count ? count : 1;
         queue->retrying = error == -EAGAIN;
-        if (error == -EFAULT) queue_halt(device, queue, "DMA fault: transmit queue halted");
+        if (error == -EFAULT) {
+            queue_halt(device, queue, "DMA fault: transmit queue halted");
+            transmit_queue_stopped(device, queue->number);
+        }
         if (error) break;
     }
     if (engine.frames) count_queue_sent(device, queue->number, engine.frames, engine.bytes);
