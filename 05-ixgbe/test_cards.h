@@ -59,6 +59,13 @@ static inline bool is_frame(const struct packet_buffer *buffer, uint32_t length,
 
 static inline void send(struct packet_buffer *buffer) { CHECK_EQ(nic_transmit(a, 0, &buffer, 1), 1); }
 
+// The same, waiting for room in the ring.
+static inline void send_patiently(struct packet_buffer *buffer) {
+    uint64_t deadline = clock_ns() + ARRIVAL_MS * 1000000ull;
+    while (!nic_transmit(a, 0, &buffer, 1) && clock_ns() < deadline) {
+    }
+}
+
 // The next packet at b, or NULL if none comes.
 static inline struct packet_buffer *receive(uint32_t patience_ms) {
     struct packet_buffer *buffer;

@@ -265,11 +265,7 @@ static void counters_have_names(void) {
     CHECK(!strcmp(few[1].name, "tx_flow_control_xoff") && few[1].value == 0);
 
     // Nobody takes packets out of one queue; when it is full, each that comes is dropped and counted.
-    for (uint32_t i = 0; i < 700; i++) {
-        struct packet_buffer *packet = frame(mac, 100, i);
-        while (!nic_transmit(a, 0, &packet, 1)) {
-        }
-    }
+    for (uint32_t i = 0; i < 700; i++) send_patiently(frame(mac, 100, i));
     uint64_t deadline = clock_ns() + ARRIVAL_MS * 1000000ull;
     do nic_read_stats(b, &stats);
     while (stats.rx_packets < 710 && clock_ns() < deadline);

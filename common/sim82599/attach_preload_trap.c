@@ -153,7 +153,7 @@ int trap_install(void) {
 
 // A handler that blocked SIGSEGV would be killed by a register access of its own; see without_segv.
 static int sigaction_without_segv(int number, const struct sigaction *action, struct sigaction *old) {
-    if (!action || sigismember(&action->sa_mask, SIGSEGV) != 1) return real.sigaction(number, action, old);
+    if (!action) return real.sigaction(number, NULL, old);
     struct sigaction copy = *action;
     sigdelset(&copy.sa_mask, SIGSEGV);
     return real.sigaction(number, &copy, old);

@@ -105,12 +105,14 @@ static void wait_until_ready(void) {
     wait_for(IXGBE_RDRXCTL, IXGBE_RDRXCTL_DMAIDONE, IXGBE_RDRXCTL_DMAIDONE);
 }
 
-static void start(void) {
-    power_on(true);
+static void bring_up(bool every_access_seen) {
+    power_on(every_access_seen);
     bus_mastering_on();
     reset();
     wait_until_ready();
 }
+
+static void start(void) { bring_up(true); }
 
 static void rx_configure(void) {
     set_bits(IXGBE_FCTRL, IXGBE_FCTRL_UPE | IXGBE_FCTRL_MPE | IXGBE_FCTRL_BAM);
@@ -258,10 +260,7 @@ static void other_drivers(void) {
 }
 
 static void threaded(void) {
-    power_on(false);
-    bus_mastering_on();
-    reset();
-    wait_until_ready();
+    bring_up(false);
     tx_start();
     rx_start();
     disable(IXGBE_RXDCTL);
@@ -272,10 +271,7 @@ static void threaded(void) {
 
 // Where the queues' registers are memory, a driver reads at once that they are off, and may take its memory away.
 static void threaded_without_a_reset(void) {
-    power_on(false);
-    bus_mastering_on();
-    reset();
-    wait_until_ready();
+    bring_up(false);
     tx_start();
     rx_start();
     registers[IXGBE_TXDCTL / 4] &= ~(uint32_t)IXGBE_TXDCTL_ENABLE;
